@@ -11,6 +11,8 @@ CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
 REPLAY_VARIABLE = "BRANCHTRACK_REPLAY"
 #: Set to 0, the uncommitted difference of the code is not recorded.
 DIFF_VARIABLE = "BRANCHTRACK_RECORD_DIFF"
+#: Set to 0, CPU, memory and GPUs are not recorded.
+SYSTEM_VARIABLE = "BRANCHTRACK_SYSTEM"
 #: Set to 1, a refusal is printed with its traceback.
 DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
 #: The bytes that the log of a launch may have.

@@ -21,7 +21,11 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.environment_variables import DATABASE_VARIABLE, HOME_VARIABLE
+from branchtrack.environment_variables import (
+    DATABASE_VARIABLE,
+    HOME_VARIABLE,
+    SYSTEM_VARIABLE,
+)
 from tests.new_homes import new_database
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
@@ -49,6 +53,8 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """What tests trust is no business of whoever runs them; processes they start inherit it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
+        # How busy this machine is would be among the metrics of tests that happen to take long.
+        patch.setenv(SYSTEM_VARIABLE, "0")
         yield
 
 

@@ -146,6 +146,6 @@ def test_a_wide_line_of_a_template_is_noticed() -> None:
     assert list(wide_lines("a.html", text)) == ["a.html:2 161"]
 
 
-def test_scripts_of_ours_stay_under_500_lines_in_all() -> None:
+def test_scripts_of_ours_stay_under_600_lines_in_all() -> None:
     scripts = (ROOT / "static" / "js").glob("*.js")
-    assert sum(path.read_text(encoding="utf-8").count("\n") for path in scripts) < 500
+    assert sum(path.read_text(encoding="utf-8").count("\n") for path in scripts) < 600

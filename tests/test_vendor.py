@@ -19,7 +19,7 @@ def listed() -> dict[str, list[str]]:
 def test_every_file_has_the_digest_that_its_row_says() -> None:
     digests = {name: cells[-1] for name, cells in listed().items()}
     found = {name: hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() for name in digests}
-    assert len(found) >= 4
+    assert len(found) >= 2
     assert found == digests
 
 

@@ -152,27 +152,32 @@ def curve(
         NotFound: no such metric. InvalidInput: ``points`` is under 4, or ``since`` no cursor.
     """
     # These imports load numpy and tsdownsample, which most commands do not need.
-    from branchtrack.analysis import curves, downsample
+    from branchtrack.analysis import courses, curves, downsample
 
     if points is not None and points < 4:
         raise InvalidInput("points", points, "4 or more")
     seen: int | None = None
     if since is None:
-        stitched = curves.branch_curve(connection, branch, metric)
+        course = courses.branch_course(connection, branch, metric, points, first=first, last=last)
+        buckets = course.buckets
+        stitched = curves.Curve(branch, metric, courses.thinned(buckets, points), course.spans)
+        gaps, count = buckets.gaps.steps.tolist(), int((buckets.count + buckets.broken).sum())
+        series, ends = stitched.series, buckets.steps
     else:
         stitched, seen = curves.curve_since(connection, branch, metric, since)
-    after = max(-1 if first is None else first - 1, -1 if seen is None else seen)
-    part = stitched.series.cut(after, last)
-    series = part if points is None else downsample.downsample(part, points)
-    newest = int(part.steps[-1]) if part.steps.size else seen
+        after = max(-1 if first is None else first - 1, -1 if seen is None else seen)
+        part = stitched.series.cut(after, last)
+        series = part if points is None else downsample.downsample(part, points)
+        gaps, count, ends = downsample.gaps(part), int(part.steps.size), part.steps
+    newest = int(ends[-1]) if ends.size else seen
     return {
         "branch": branch.name,
         "metric": metric,
         "steps": series.steps.tolist(),
         "values": series.values.tolist(),
         "wall_times": series.times.tolist(),
-        "gaps": downsample.gaps(part),
-        "points": int(part.steps.size),
+        "gaps": gaps,
+        "points": count,
         "segments": [
             {"id": span.segment, "after": span.after, "upto": span.upto} for span in stitched.spans
         ],

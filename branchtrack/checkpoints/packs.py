@@ -185,6 +185,30 @@ class Store:
             raise files.damaged(path, location.name, "its bytes differ from what was stored")
         return content
 
+    def pieces(self, location: TensorLocation, size: int = _CHUNK) -> Iterator[bytes]:
+        """Yield the bytes of one tensor in pieces of a size, for tensors of any length.
+
+        The digest is known at the end only: what was made of the pieces holds if nothing is raised.
+
+        Raises:
+            CheckpointMissing, CheckpointDamaged, StorageError: as `read`.
+        """
+        path = self.describe(location.pack)
+        with self._opened(location.pack, location.name) as file:
+            header = self._headers.get(location.pack)
+            if header is None:
+                header = self._remember(location.pack, _checked_header(file, location.pack, path))
+            _check_place(header, location, path)
+            hasher = tensor_hasher(location.dtype, location.shape)
+            file.seek(location.offset)
+            left = location.nbytes
+            while left and len(piece := file.read(min(left, size))) == min(left, size):
+                hasher.update(piece)
+                left -= len(piece)
+                yield piece
+        if left or hasher.hexdigest() != location.digest:
+            raise files.damaged(path, location.name, "its bytes differ from what was stored")
+
     def verify(
         self, locations: Iterable[TensorLocation], progress: Progress | None = None
     ) -> Iterator[Problem]:

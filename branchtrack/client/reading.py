@@ -12,7 +12,14 @@ from branchtrack.client.problems import answer_of
 from branchtrack.errors import Unreachable
 from branchtrack.schemas.access import Caller
 from branchtrack.schemas.audit import AuditPage, Chain, Event
-from branchtrack.schemas.curves import Comparison, Curve, Diff, MetricLine, MetricList
+from branchtrack.schemas.curves import (
+    Comparison,
+    Curve,
+    Diff,
+    MetricLine,
+    MetricList,
+    WeightDistance,
+)
 from branchtrack.schemas.nodes import Code, Node, NodeCode, NodePage, NumberedNode
 from branchtrack.schemas.runs import BranchLine, BranchList, Run, RunLine, RunPage, Tree
 from branchtrack.schemas.search import Match, MatchPage
@@ -84,6 +91,10 @@ class Reading(Calls):
     def diff(self, a: str, b: str) -> Diff:
         """Return what differs between two branches, two nodes, or one of each."""
         return self._get("/diff", Diff, a=a, b=b)
+
+    def weights(self, a: str, b: str) -> WeightDistance:
+        """Return how far the weights of two sides are apart, by module, since they parted."""
+        return self._get("/diff/weights", WeightDistance, a=a, b=b)
 
     def settings(self, branch: str) -> Settings:
         """Return what a branch can be asked for."""

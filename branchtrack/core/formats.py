@@ -19,6 +19,8 @@ from branchtrack.core.schedules import is_recipe, recipe_words
 #: What a result calls the first samples that changes of data are used for.
 FROM_SAMPLE = "from_sample"
 NOTHING = "–"
+#: Numbers from here up to there are written out, all others with an exponent: 4e-3, never 0.004.
+_PLAIN_FROM, _PLAIN_TO = 0.01, 1e6
 MINUS = "−"
 #: States of branches, requests and launches whose own names say too little.
 _STATE_WORDS = {
@@ -51,13 +53,21 @@ def metric(value: Any) -> str:
         return NOTHING
     if not math.isfinite(numeric):
         return _not_finite(numeric)
-    size = abs(numeric)
-    if size and (size < 1e-3 or size >= 1e7):
+    # As it is written: 0.0099999 is 0.01 to four digits, and no longer small.
+    size = abs(float(f"{numeric:.4g}"))
+    if size and not _PLAIN_FROM <= size < _PLAIN_TO:
         return _scientific(f"{numeric:.3e}")
     decimals = 3 if size < 1 else max(0, 3 - int(math.floor(math.log10(size))))
     if 0 < size < 0.1:
         decimals = 3 - int(math.floor(math.log10(size)))
     return f"{numeric:,.{decimals}f}".replace("-", MINUS)
+
+
+def axis_label(value: float) -> str:
+    """Return a round number as the label of an axis: ``2,500``, ``0.25``, ``5e-3``."""
+    if value and not _PLAIN_FROM <= abs(value) < _PLAIN_TO:
+        return _scientific(f"{value:.3e}")
+    return f"{value:,.6g}".replace("-", MINUS, 1)
 
 
 def delta(value: Any) -> str:
@@ -69,9 +79,9 @@ def delta(value: Any) -> str:
         return _not_finite(numeric)
     if numeric == 0:
         return "0"
-    if abs(numeric) < 5e-6:
+    if not _PLAIN_FROM <= abs(numeric) < _PLAIN_TO:
         return _scientific(f"{numeric:+.1e}")
-    return f"{numeric:+,.{3 if abs(numeric) >= 0.0005 else 5}f}".replace("-", MINUS)
+    return f"{numeric:+,.3f}".replace("-", MINUS)
 
 
 def setting(value: Any) -> str:
@@ -95,6 +105,11 @@ def exact_setting(value: Any) -> str:
         # JSON has no tuples; this is how a captured state spells one.
         value = value.get("items")
     return str(value) if isinstance(value, (int, str)) else json.dumps(spelled(value))
+
+
+def typed(value: Any) -> str:
+    """Return a setting as a form's field shows it: as `setting`, and empty without a value."""
+    return "" if value is None or value == "" else setting(value)
 
 
 def setting_pair(before: Any, after: Any) -> tuple[str, str]:
@@ -205,7 +220,7 @@ def _rounded(value: Any) -> Any:
 def _exact(value: float) -> str:
     if not math.isfinite(value):
         return _not_finite(value)
-    if value == 0 or 0.01 <= abs(value) < 1e6:
+    if value == 0 or _PLAIN_FROM <= abs(value) < _PLAIN_TO:
         return f"{int(value)}" if value == int(value) else repr(value)
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     text = "".join(map(str, digits))
@@ -216,6 +231,7 @@ def _exact(value: float) -> str:
 
 def _scientific(text: str) -> str:
     mantissa, power = text.split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa}e{int(power)}".replace("-", MINUS, 1 if text.startswith("-") else 0)
 
 

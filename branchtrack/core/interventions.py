@@ -197,7 +197,7 @@ class Evaluate(Intervention):
 class Checkpoint(Intervention):
     """Commit a node now; the answer is the node."""
 
-    label, about = "Save", "commit a node now"
+    label, about = "Save checkpoint", "commit a node now"
 
     kind: Literal["checkpoint"] = "checkpoint"
     message: Text = ""
@@ -306,9 +306,9 @@ class ChangeData(Intervention):
 
 
 class Note(Intervention):
-    """Add a remark to the record; a run that has ended accepts it too."""
+    """Add a remark to the event log; a run that has ended accepts it too."""
 
-    label, about = "Add", "add a remark to the record"
+    label, about = "Add note", "add a remark to the audit log"
     makes_node = needs_process = False
 
     kind: Literal["note"] = "note"

@@ -30,6 +30,10 @@ def spelled(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): spelled(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
+        # Curves: long, and of numbers alone.
+        kinds = set(map(type, value))
+        if kinds == {int} or (kinds == {float} and all(map(math.isfinite, value))):
+            return list(value)
         return [spelled(item) for item in value]
     return value
 

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.db import audit, seals, tables, tails
 from branchtrack.db.browsing import summaries
+from branchtrack.db.browsing.tables import metric_pyramids
 
 _CHUNK = 500
 #: Columns that each database makes for itself.
@@ -99,7 +100,7 @@ def remove_series(connection: Connection, segment_ids: Collection[str]) -> None:
         doomed = list(ids.scalars())
         summaries.remove(connection, doomed)
         for series_id in doomed:
-            for table in (tables.metric_points, tables.metric_blocks):
+            for table in (tables.metric_points, tables.metric_blocks, metric_pyramids):
                 connection.execute(table.delete().where(table.c.series_id == series_id))
             connection.execute(series.delete().where(series.c.id == series_id))
             seals.renew(connection, series, series_id)

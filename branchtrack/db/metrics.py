@@ -19,12 +19,14 @@ from sqlalchemy import Connection, func, select
 
 from branchtrack.core.names import storable
 from branchtrack.db import seals, tails
-from branchtrack.db.browsing import summaries
+from branchtrack.db.browsing import pyramids, summaries
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 from branchtrack.db.tails import Tail
 
 BLOCK = 1024
+#: Points of a tail that is left as rows when its segment ends.
+_SHORT = 64
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,22 @@ def append(
     cache.tails |= grown
 
 
+def seal_tails(connection: Connection, segment_id: str) -> None:
+    """Seal what is left of a segment's tails, once nothing more will be logged to it.
+
+    Short ones stay as they are: their few rows are read as fast.
+    """
+    query = (
+        select(metric_points.c.series_id)
+        .join(metric_series, metric_series.c.id == metric_points.c.series_id)
+        .where(metric_series.c.segment_id == segment_id)
+        .group_by(metric_points.c.series_id)
+        .having(func.count() >= _SHORT)
+    )
+    grown = [tails.load(connection, series_id) for series_id in connection.scalars(query).all()]
+    tails.write(connection, [_seal(connection, tail, least=1) for tail in grown])
+
+
 def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
     """Return the metrics that any of the segments has, in alphabetical order."""
     query = select(metric_series.c.name).where(metric_series.c.segment_id.in_(segment_ids))
@@ -216,12 +234,12 @@ def _from_block(row: Any) -> Series:
     )
 
 
-def _seal(connection: Connection, tail: Tail) -> Tail:
-    """Turn full parts of a tail into blocks; return what remains of it."""
+def _seal(connection: Connection, tail: Tail, least: int = BLOCK) -> Tail:
+    """Turn parts of a tail with ``least`` points or more into blocks; return what remains."""
     in_series = metric_points.c.series_id == tail.series_id
     count = connection.execute(select(func.count()).where(in_series)).scalar_one()
     before, added = tails.row_seal(connection, tail.series_id), 0
-    while count >= BLOCK:
+    while count >= least:
         query = select(metric_points).where(in_series).order_by(metric_points.c.step).limit(BLOCK)
         rows = connection.execute(query).all()
         block = _from_rows(rows)
@@ -231,7 +249,7 @@ def _seal(connection: Connection, tail: Tail) -> Tail:
         added += _insert_block(connection, tail.series_id, block)
         # Of what is in the block now: a point that was changed before goes on being noticed.
         tail = tail.minus(seals.point(row.series_id, row.step, row.value, row.time) for row in rows)
-        count -= BLOCK
+        count -= len(rows)
     # Not what blocks there are: one that was removed goes on being noticed, too.
     changed = metric_series.update().where(metric_series.c.id == tail.series_id)
     connection.execute(changed.values(sealed=metric_series.c.sealed + added))
@@ -264,4 +282,5 @@ def _insert_block(connection: Connection, series_id: int, block: Series) -> int:
         "times": block.times.astype("<f8").tobytes(),
     }
     connection.execute(metric_blocks.insert().values(**row, seal=seals.digest(row)))
+    pyramids.write(connection, series_id, block.steps, block.values, block.times)
     return int(block.steps.size) - (0 if older is None else int(older._mapping["count"]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, or_, select
 
 from branchtrack import processes
 from branchtrack.core import lifecycle
@@ -296,6 +296,12 @@ def code_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
     return None
 
 
+def codes(connection: Connection, segment_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return what ran in the processes of segments, for those that recorded it."""
+    query = select(segments.c.id, segments.c.code).where(segments.c.id.in_(sorted(segment_ids)))
+    return {row.id: row.code for row in connection.execute(query) if row.code is not None}
+
+
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
     """Return the segment that a process of this machine took after ``since``, if it took one."""
     query = (
@@ -315,6 +321,13 @@ def of_process(connection: Connection, pid: int, since: float) -> Segment | None
 def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
     """Return every segment of a run, in no particular order."""
     query = select(segments).where(segments.c.run_id == run_id)
+    return [record(row._mapping) for row in connection.execute(query)]
+
+
+def unended_of_run(connection: Connection, run_id: str, also: Iterable[str] = ()) -> list[Segment]:
+    """Return the segments of a run that have not ended, and those in ``also``."""
+    is_wanted = or_(segments.c.ended_at.is_(None), segments.c.id.in_(list(also)))
+    query = select(segments).where(segments.c.run_id == run_id, is_wanted)
     return [record(row._mapping) for row in connection.execute(query)]
 
 

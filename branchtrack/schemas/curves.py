@@ -47,6 +47,10 @@ class CompareQuery(_Window):
     b: str = Field(description="RUN or RUN/BRANCH")
     metric: str = "loss"
     points: _Points | Literal["all"] = 1000
+    others: str | None = Field(
+        None, alias="with", description="Up to six more, RUN/BRANCH, with commas between."
+    )
+    base: str | None = Field(None, description="Of more than two, the one differences are to.")
 
 
 class DiffQuery(Selection):
@@ -139,8 +143,115 @@ class Diff(Answer):
     metrics: list[Difference]
 
 
+class ComparedSide(Answer):
+    """A branch, or a node with all that led to it."""
+
+    ref: str
+    run: str
+    branch: str
+    node: str | None
+    step: int | None
+
+
+class ComparedValues(Answer):
+    """A thing of which each side has a value; None where it has none."""
+
+    name: str
+    values: list[Any]
+
+
+class RankedSide(Answer):
+    """Best and newest value of a side since all parted; ``difference`` is to the base's best."""
+
+    ref: str
+    best: Number | None
+    best_step: int | None
+    last: Number | None
+    last_step: int | None
+    difference: Number | None
+
+
+class Ranking(Answer):
+    """Sides by their best value of a metric: the one on held-out data, if it is logged."""
+
+    metric: str
+    higher_is_better: bool
+    lines: list[RankedSide]
+
+
+class SharedChange(Answer):
+    """A node that changed something, and the sides that it lies on."""
+
+    refs: list[str]
+    step: int
+    node: str
+    changes: list[dict[str, Any]]
+    actor: str
+    message: str
+
+
+class SideBySide(Answer):
+    """More than two sides; ``settings`` and ``environment`` have what is not the same in all.
+
+    ``values`` have one for each of ``sides``, in their order; those of ``data`` are the share of a
+    shard.
+    """
+
+    sides: list[ComparedSide]
+    base: str
+    common_ancestor: str | None
+    common_step: int | None
+    settings: list[ComparedValues]
+    settings_in_all: int
+    metrics: list[ComparedValues]
+    ranking: Ranking
+    changes: list[SharedChange]
+    data: list[ComparedValues]
+    environment: list[ComparedValues]
+
+
 class Comparison(Diff):
-    """The difference of two branches, and one curve of each."""
+    """The difference of two branches, and one curve of each.
+
+    With further ones ``side_by_side`` has all of them, and ``curves`` theirs by their names.
+    """
 
     metric: str
     curves: dict[str, Curve]
+    side_by_side: SideBySide | None
+
+
+class ModuleDistance(Answer):
+    """How far apart the weights of a module are.
+
+    ``distance`` is the length of the difference by that of the weights where the two parted,
+    ``moved_a`` and ``moved_b`` that of what each has changed since, ``cosine`` that between both
+    changes. Tensors that are the same in all count for nothing; ``equal`` of them are in both.
+    """
+
+    name: str
+    tensors: int
+    equal: int
+    elements: int
+    distance: Number
+    cosine: Number | None
+    moved_a: Number | None
+    moved_b: Number | None
+
+
+class WeightDistance(Answer):
+    """How far apart the weights of two nodes are, by module, since their common ancestor.
+
+    Without rows they could not be compared, for the reason in ``notes``. If the ancestor's weights
+    are not there, ``has_fork`` is false and distances are of the weights of ``a``.
+    """
+
+    a: str
+    b: str
+    ancestor: str | None
+    has_fork: bool
+    rows: list[ModuleDistance]
+    total: ModuleDistance | None
+    integers: int
+    unmatched: int
+    notes: list[str]

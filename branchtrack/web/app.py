@@ -44,9 +44,12 @@ from branchtrack.web.pages import (
     theme,
     trash,
     tree,
+    wall,
 )
+from branchtrack.web.pages.account import help as help_page
+from branchtrack.web.pages.account import me, tokens
 from branchtrack.web.protocol import routes as protocol_routes
-from branchtrack.web.view import request_lines
+from branchtrack.web.view import request_lines, unseen_alerts
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
 STATUS: dict[type[BranchtrackError], int] = {
@@ -122,6 +125,7 @@ def create_app(
     rendering.register(app)
     app.jinja_env.globals["refusals_of"] = request_lines.refusals_of
     app.jinja_env.globals["interventions"] = INTERVENTIONS
+    app.jinja_env.globals["unseen_alerts"] = unseen_alerts.count
     _register_blueprints(app)
     protocol_routes.mount(app, protocol)
     app.register_error_handler(BranchtrackError, _show_error)
@@ -140,9 +144,10 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
+    pages = (runs, tree, wall, node, compare, resume, continuation, steer, launches, storage, audit)
     views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
-    for blueprint in (*(module.blueprint for module in views), *BLUEPRINTS):
+    account = (tokens, me, help_page)
+    for blueprint in (*(module.blueprint for module in (*views, *account)), *BLUEPRINTS):
         app.register_blueprint(blueprint)
 
 

@@ -46,6 +46,7 @@ FILTERS = {
     "setting": setting,
     "setting_pair": formats.setting_pair,
     "exact": formats.exact_setting,
+    "typed": formats.typed,
     "steps": formats.steps,
     "size": formats.size,
     "short": formats.short,

@@ -1,5 +1,6 @@
-// Charts: <script class="data"> drawn with uPlot in place of the server's own drawing. It holds no
-// state that the server does not have; live points arrive as events.
+// Charts drawn with uPlot in place of the server's own drawings: those of a wall from its
+// address, others from their <script class="data">. It holds no state that the server does not
+// have; live points arrive as events.
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
@@ -16,7 +17,8 @@ function colour(name, alpha = 1) {
 function digits(value) {
   if (value === null || value === undefined) return "";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+  // As the server writes numbers: 4e-3, never 0.004.
+  if (size && (size < 0.01 || size >= 1e6)) return value.toExponential(3).split("e").map(Number).join("e");
   return size >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
 }
 
@@ -28,24 +30,36 @@ function label(value) {
 function places(low, high, wanted) {
   if (!(high > low)) return [low];
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
-  const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) found.push(Number((n * step).toPrecision(12)));
-  return found;
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const ticks = [];
+  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) ticks.push(Number((n * step).toPrecision(12)));
+  return ticks;
+}
+
+// What is equal is sent once: the extremes of stretches of one point, averages without smoothing.
+function complete(data) {
+  for (const line of data.lines) {
+    line.band = Boolean(line.high);
+    line.high ??= [...line.low];
+    line.smooth ??= [...line.low];
+  }
+  return data;
 }
 
 function joined(data) {
-  const tables = data.lines.map((line) => [line.xs, line.raw, line.smooth]);
+  const tables = data.lines.map((line) => [line.xs, line.low, line.high, line.smooth]);
   return tables.length ? uPlot.join(tables) : [[], []];
 }
 
 function seriesOf(data) {
-  const ratio = devicePixelRatio || 1;
-  const found = [{}];
+  const ratio = devicePixelRatio || 1, few = !data.fill && data.lines.length <= 16;
+  const series = [{}], bands = [];
   for (const line of data.lines) {
-    const common = { points: { show: false }, spanGaps: false };
-    found.push({ ...common, show: data.weight > 0 && !data.fill && data.lines.length <= 16, width: 1, stroke: colour(line.colour, 0.28) });
-    found.push({
+    const common = { points: { show: false }, spanGaps: false, width: 1 }, first = series.length;
+    series.push({ ...common, show: few, stroke: line.band ? undefined : colour(line.colour, data.weight > 0 ? 0.28 : 0) });
+    series.push({ ...common, show: few && line.band });
+    if (few && line.band) bands.push({ series: [first + 1, first], fill: colour(line.colour, 0.6 / Math.max(3, data.lines.length)) });
+    series.push({
       ...common,
       width: data.fill ? 1 : 2,
       stroke: colour(line.colour),
@@ -56,7 +70,7 @@ function seriesOf(data) {
       points: { show: () => line.xs.length === 1, size: 6, fill: colour(line.colour) },
     });
   }
-  return found;
+  return { series, bands };
 }
 
 // Marks on the curves: the fork, changes, values that are not numbers, names.
@@ -85,6 +99,7 @@ function decorate(plot, data) {
   const ends = [];
   for (const line of data.lines) {
     ctx.fillStyle = ctx.strokeStyle = colour(line.colour);
+    ctx.setLineDash([]);
     for (const x of line.gaps) {
       const [left] = at(x, 0);
       const top = bbox.top + 4 * ratio, half = 4 * ratio;
@@ -113,7 +128,7 @@ function decorate(plot, data) {
 function nameEnds(ctx, bbox, ratio, ends) {
   const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
   if (wide < 60 * ratio) return;
-  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height;
+  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height - 4 * ratio;
   ends.sort((a, b) => b[0] - a[0]);
   const kept = (ends.length <= room ? ends : ends.slice(0, room - 1)).sort((a, b) => a[1] - b[1]);
   const heights = kept.map(([, top], nth) => Math.max(top, bbox.top + nth * tall));
@@ -149,26 +164,26 @@ function logPlaces(low, high) {
 // The values at the pointer: each line's value at or before its position.
 function tell(plot, data, tip, element) {
   const { left, idx } = plot.cursor;
-  const guide = element.parentElement.querySelector(".timeline .cursor");
+  const guide = element.closest(".plots").querySelector(".timeline .cursor");
   const off = left === null || left === undefined || left < 0 || idx === null;
   tip.hidden = off || plot !== tell.owner;
-  if (guide) {
+  if (guide && data.x === "step") {
     guide.toggleAttribute("hidden", off);
     if (!off) for (const name of ["x1", "x2"]) guide.setAttribute(name, `${(left / plot.over.clientWidth) * 100}%`);
   }
   if (tip.hidden) return;
   const x = plot.posToVal(left, "x");
-  const rows = [`${data.x === "since" ? "steps since fork" : data.x === "time" ? "hours" : data.x} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`];
-  tip.replaceChildren(document.createTextNode(rows[0]));
+  const axis = { since: "steps since fork", time: "hours" }[data.x] || data.x;
+  tip.replaceChildren(`${axis} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`);
   for (const line of data.lines) {
     const place = below(line.xs, x);
     if (place < 0 || x > line.xs[line.xs.length - 1] + 1e-9) continue;
     const row = document.createElement("div"), key = document.createElement("i"), value = document.createElement("b");
     key.style.borderColor = colour(line.colour);
     if (line.dash.length) key.style.borderTopStyle = line.dash[0] > 3 ? "dashed" : "dotted";
-    value.textContent = line.raw[place] === null ? "NaN" : digits(line.raw[place]);
-    const mean = data.weight > 0 && line.smooth[place] !== null ? ` (mean ${digits(line.smooth[place])})` : "";
-    row.append(key, `${line.name} `, value, mean);
+    const [low, high, smooth] = [line.low[place], line.high[place], line.smooth[place]];
+    value.textContent = low === null ? "NaN" : low === high ? digits(low) : `${digits(low)}–${digits(high)}`;
+    row.append(key, `${line.name} `, value, data.weight > 0 && smooth !== null ? ` (mean ${digits(smooth)})` : "");
     tip.append(row);
   }
   const wide = plot.over.clientWidth, flip = left > wide - tip.offsetWidth - 24;
@@ -185,15 +200,26 @@ function below(xs, x) {
   return high;
 }
 
-// Dragging selects the page's range, so that the view has a link.
+// Dragging selects the page's range, so that the view has a link; a double click shows all of it.
 function zoom(plot, data) {
   const { left, width } = plot.select;
   if (width < 8) return;
-  const url = new URL(location.href);
   const steps = [left, left + width].map((place) => Math.round(plot.posToVal(place, "x") + data.origin));
-  url.searchParams.set("from", Math.max(0, steps[0]));
-  url.searchParams.set("to", Math.max(steps[0] + 1, steps[1]));
-  location.assign(url);
+  go({ from: Math.max(0, steps[0]), to: Math.max(steps[0] + 1, steps[1]) });
+}
+
+function go(range) {
+  // Charts of one branch beside other things have no address of their own.
+  const wall = document.querySelector(".wall"), alone = wall && !document.getElementById("choice");
+  const url = new URL(alone ? wall.dataset.url : location.href, location.href);
+  for (const name of ["from", "to"]) {
+    url.searchParams.delete(name);
+    if (range && name in range) url.searchParams.set(name, range[name]);
+  }
+  if (alone) { wall.dataset.url = url.href; load(wall); return; }
+  if (url.href === location.href) return;
+  const event = new CustomEvent("branchtrack:go", { detail: url, cancelable: true });
+  if (document.dispatchEvent(event)) location.assign(url);
 }
 
 function draw(element, data) {
@@ -204,7 +230,7 @@ function draw(element, data) {
   const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
   const grid = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--muted"), font: SMALL, grid, ticks: { show: false }, values: (_, all) => all.map(label) };
-  const steps = data.x === "step" || data.x === "since";
+  const steps = data.x === "step" || (data.x === "since" && data.origin > 0), { series, bands } = seriesOf(data);
   const options = {
     width: element.clientWidth,
     height: element.clientHeight,
@@ -216,10 +242,11 @@ function draw(element, data) {
     },
     scales: { x: { time: false, range: () => data.range.slice(0, 2) }, y: { distr: data.log ? 3 : 1, range: () => data.range.slice(2) } },
     axes: [
-      { ...axis, size: 30, gap: 6, splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
+      { ...axis, size: data.foot, gap: 6, values: data.foot > 20 ? axis.values : () => [], splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
       { ...axis, size: area.offsetLeft, gap: 8, filter: (_, all) => all, splits: () => upright(data, element.clientHeight) },
     ],
-    series: seriesOf(data),
+    series,
+    bands,
     hooks: {
       draw: [(plot) => decorate(plot, data)],
       setCursor: [(plot) => tell(plot, data, tip, element)],
@@ -228,84 +255,127 @@ function draw(element, data) {
   };
   const plot = new uPlot(options, joined(data), element);
   plot.over.addEventListener("mouseenter", () => { tell.owner = plot; });
+  if (steps) plot.over.addEventListener("dblclick", () => go());
   plot.root.setAttribute("role", "img");
-  plot.root.setAttribute("aria-label", area.querySelector("svg")?.getAttribute("aria-label") || data.metric);
+  plot.root.setAttribute("aria-label", data.label);
   element.classList.add("drawn");
   drawn.set(element, { data, plot });
 }
 
+// The links that save a chart: drawn by the server, its points, or as it is seen here.
+function saves(wall, element, data) {
+  const links = ["svg", "csv"].map((kind) => {
+    const url = new URL(wall.dataset.url, location.href);
+    url.pathname += `.${kind}`;
+    url.searchParams.delete("metric");
+    url.searchParams.set("metric", data.metric);
+    return Object.assign(document.createElement("a"), { href: url, textContent: kind.toUpperCase() });
+  });
+  const png = Object.assign(document.createElement("a"), { href: "#", textContent: "PNG", download: `${data.metric}.png` });
+  png.addEventListener("mousedown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  png.addEventListener("keydown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  const place = Object.assign(document.createElement("p"), { className: "save" });
+  place.append(links[0], " ", links[1], " ", png);
+  return place;
+}
+
+function panel(wall, data) {
+  const make = (name, inner = {}) => Object.assign(document.createElement(name), inner);
+  const element = make("div", { className: "chart" }), axis = make("div", { className: "axis" });
+  const name = make("p", { className: "y-name" });
+  element.style.minHeight = `${data.height}px`;
+  name.append(make("b", { textContent: data.metric }));
+  if (data.weight > 0) name.append(make("span", { textContent: `EMA ${data.weight}` }));
+  axis.append(name, saves(wall, element, data));
+  element.append(axis, make("div", { className: "area" }));
+  return element;
+}
+
+// Charts of other metrics, branches or steps are sent whole.
+let height = 0;
+async function load(wall) {
+  wall.classList.add("drawn");
+  // What is below does not jump meanwhile.
+  if (!wall.firstElementChild) wall.style.minHeight = `${height}px`;
+  const answer = await fetch(wall.dataset.url, { headers: { Accept: "application/json" } });
+  if (!answer.ok || !wall.isConnected) return;
+  const { charts } = await answer.json();
+  if (!charts.length) return;
+  const panels = charts.map((data) => panel(wall, data));
+  wall.replaceChildren(...panels);
+  forget();
+  panels.forEach((element, nth) => draw(element, complete(charts[nth])));
+  wall.style.minHeight = "";
+  height = wall.offsetHeight;
+}
+
+function forget() {
+  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
+}
+
 function drawAll() {
-  for (const element of document.querySelectorAll(".chart")) {
+  for (const [element, { data }] of drawn) draw(element, data);
+}
+
+function drawNew() {
+  forget();
+  for (const wall of document.querySelectorAll(".wall:not(.drawn)")) load(wall);
+  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
     const source = element.querySelector(".data");
-    const data = drawn.get(element)?.data || (source && JSON.parse(source.textContent));
-    if (data) draw(element, data);
+    if (source) draw(element, complete(JSON.parse(source.textContent)));
   }
 }
 
-// New points of live branches: {branch: [[step, value], ...]}.
+let reload = 0;
+function redraw(delay) {
+  reload ||= setTimeout(() => { reload = 0; document.querySelectorAll(".wall").forEach(load); }, delay);
+}
+
+function extend(data, line, x, y) {
+  if (line.xs.length && x <= line.xs[line.xs.length - 1]) return false;
+  const before = line.smooth.findLast((value) => value !== null);
+  line.xs.push(x);
+  line.low.push(y);
+  line.high.push(y);
+  if (y === null) line.gaps.push(x);
+  else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
+  const old = data.weight * line.norm, norm = old + 1 - data.weight;
+  line.smooth.push(y === null ? y : (old * (before ?? 0) + (1 - data.weight) * y) / norm);
+  if (y !== null) line.norm = norm;
+  return true;
+}
+
+// New points of live branches: {branch: {metric: [[step, value]]}}.
 document.addEventListener("branchtrack:points", ({ detail }) => {
-  for (const [branch, points] of Object.entries(detail)) {
-    const value = document.querySelector(`[data-value="${CSS.escape(branch)}"]`), [step, last] = points[points.length - 1];
-    if (!value) continue;
-    const at = Object.assign(document.createElement("small"), { textContent: `at ${step.toLocaleString("en")}` });
-    value.replaceChildren(last === null ? "NaN" : digits(last), " ", at);
-  }
-  for (const [element, { data, plot }] of drawn) {
-    if (!element.dataset.url || new URLSearchParams(location.search).get("to")) continue;
-    let grown = false;
+  if (new URLSearchParams(location.search).get("to")) return;
+  const grown = new Set();
+  let last = 0;
+  for (const { data } of drawn.values()) {
+    if (!data.height) continue;
+    // Steps alone do not say where on another axis they are.
+    if (data.x !== "step") { redraw(5000); return; }
     for (const line of data.lines) {
-      for (const [x, y] of detail[line.name] || []) {
-        if (line.xs.length && x <= line.xs[line.xs.length - 1]) continue;
-        const before = line.smooth.findLast((one) => one !== null);
-        line.xs.push(x);
-        line.raw.push(y);
-        if (y === null) line.smooth.push(y);
-        else {
-          const old = data.weight * line.norm, norm = old + 1 - data.weight;
-          line.smooth.push((old * (before ?? 0) + (1 - data.weight) * y) / norm);
-          line.norm = norm;
-        }
-        if (y === null) line.gaps.push(x);
-        else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
-        grown = true;
-      }
+      for (const [x, y] of detail[line.name]?.[data.metric] || []) if (extend(data, line, x, y)) grown.add(data);
+      last = Math.max(last, line.xs[line.xs.length - 1] ?? 0);
     }
-    if (!grown) continue;
-    const timeline = element.parentElement.querySelector(".timeline");
-    const last = Math.max(...data.lines.map((line) => line.xs[line.xs.length - 1] ?? 0));
-    data.range[1] = Math.max(last, Number(timeline?.dataset.high ?? data.range[1]));
+  }
+  if (!grown.size) return;
+  const shown = Number(document.querySelector(".timeline")?.dataset.high ?? 0);
+  for (const { data, plot } of drawn.values()) {
+    data.range[1] = Math.max(data.range[1], last, shown);
     plot.setData(joined(data));
   }
 });
 
-// A new metric has a new chart.
-document.addEventListener("htmx:after:swap", () => {
-  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
-  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
-    const source = element.querySelector(".data");
-    if (source) draw(element, JSON.parse(source.textContent));
-  }
-});
-
-// With other branches the server sends all data again.
-document.addEventListener("branchtrack:redraw", async () => {
-  for (const element of document.querySelectorAll(".chart[data-url]")) {
-    const answer = await fetch(element.dataset.url, { headers: { Accept: "application/json" } });
-    if (!answer.ok) continue;
-    const data = await answer.json();
-    if (!element.querySelector(".area") && data.lines.length) {
-      element.replaceChildren(...["axis", "area"].map((name) => Object.assign(document.createElement("div"), { className: name })));
-    }
-    draw(element, data);
-  }
-});
+document.addEventListener("htmx:after:swap", drawNew);
+document.addEventListener("branchtrack:redraw", () => redraw(0));
 
 document.addEventListener("mousemove", (event) => {
   const timeline = event.target.closest?.(".timeline");
-  const found = timeline && drawn.get(timeline.closest(".plots").querySelector(".chart"));
-  if (!found) return;
-  tell.owner = found.plot;
-  found.plot.setCursor({ left: event.clientX - timeline.getBoundingClientRect().left, top: 10 });
+  const first = timeline && drawn.get(timeline.closest(".plots").querySelector(".chart"));
+  if (!first || first.data.x !== "step") return;
+  tell.owner = first.plot;
+  first.plot.setCursor({ left: event.clientX - timeline.getBoundingClientRect().left, top: 10 });
 });
 
 let width = 0;
@@ -314,4 +384,4 @@ new ResizeObserver(() => {
   width = document.body.clientWidth;
 }).observe(document.body);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-drawAll();
+drawNew();

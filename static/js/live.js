@@ -1,18 +1,19 @@
-// A live run: its event stream refreshes parts of the page; without one the page polls.
-// Only a short line is announced, never a table.
+// A live run: its event stream refreshes parts of the page; without one the page polls. Tabs that
+// show the same share one stream where the browser has locks. Only a short line is announced.
 "use strict";
 
 const stream = () => document.getElementById("stream");
 const pause = document.getElementById("pause");
 const POLL = 5000, SOON = 400, PACE = 3000, QUIET = 5000;
 let paused = false, polling = 0, due = 0, spoken = 0, waiting = 0;
+let address = "", last = "", source = null, channel = null, leave = null;
 
 function refresh(delay) {
   if (paused || due) return;
-  due = setTimeout(() => { due = 0; htmx.trigger("#live", "refresh"); }, delay);
+  due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, delay);
 }
 
-function redraw() {
+function redrawAll() {
   if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 }
 
@@ -26,52 +27,138 @@ function reach(branch, step) {
   lane.querySelector(".pulse")?.setAttribute("cx", share);
 }
 
+// The newest value of the first chart's metric stands beside the lane.
+function value(branch, points) {
+  const place = document.querySelector(`[data-value="${CSS.escape(branch)}"]`);
+  const [step, newest] = points?.[points.length - 1] || [];
+  if (!place || step === undefined) return;
+  const at = Object.assign(document.createElement("small"), { textContent: `at ${step.toLocaleString("en")}` });
+  place.replaceChildren(newest === null ? "NaN" : digits(newest), " ", at);
+}
+
 function announce(text) {
   if (!text || paused) return;
   clearTimeout(waiting);
-  const delay = Math.max(0, spoken + QUIET - Date.now());
   waiting = setTimeout(() => {
     spoken = Date.now();
     document.getElementById("announce").textContent = text;
-  }, delay);
+  }, Math.max(0, spoken + QUIET - Date.now()));
 }
 
 function poll(on) {
   clearInterval(polling);
-  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
+  polling = on ? setInterval(() => { refresh(0); redrawAll(); connect(); }, POLL) : 0;
 }
 
-// On the document, because a new metric brings a new stream.
-document.addEventListener("changed", ({ detail }) => {
-  const { say, kinds } = JSON.parse(detail.data);
+function changed({ say, kinds }) {
   announce(say);
   refresh(SOON);
-  if (kinds.includes("launch") || kinds.includes("segment") || !document.querySelector(".chart .area")) redraw();
-});
+  if (kinds.includes("launch") || kinds.includes("segment") || !document.querySelector(".chart")) redrawAll();
+}
 
-document.addEventListener("progress", ({ detail }) => {
+function progress({ heads, points }) {
   if (paused) return;
-  const { heads, points } = JSON.parse(detail.data);
   for (const [branch, head] of Object.entries(heads)) {
     const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
     const rate = head.rate ? ` · ${Number(head.rate.toPrecision(3))} steps/s` : "";
     if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
     reach(branch, head.step);
   }
+  for (const [branch, metrics] of Object.entries(points)) value(branch, metrics[stream().dataset.first]);
   document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
-  if (Object.keys(points).length && !document.querySelector(".chart .area")) redraw();
+  if (Object.keys(points).length && !document.querySelector(".chart")) redrawAll();
   refresh(PACE);
-});
-
-document.addEventListener("htmx:sse:after:connection", () => poll(false));
-for (const name of ["htmx:response:error", "htmx:sse:error", "htmx:error"]) {
-  document.addEventListener(name, ({ target }) => { if (target === stream() && !polling) poll(true); });
 }
+
+function hear([name, data, id]) {
+  last = id;
+  poll(false);
+  (name === "changed" ? changed : progress)(JSON.parse(data));
+}
+
+function open(url) {
+  const from = new URL(url, location.href);
+  from.searchParams.set("after", last);
+  source = new EventSource(from);
+  for (const name of ["changed", "progress"]) {
+    source.addEventListener(name, ({ data, lastEventId }) => {
+      hear([name, data, lastEventId]);
+      channel?.postMessage([name, data, lastEventId]);
+    });
+  }
+  source.onopen = () => poll(false);
+  // A broken connection is opened again by the browser, a refused one is not.
+  source.onerror = ({ target }) => {
+    if (target.readyState !== EventSource.CLOSED) return;
+    leave?.();
+    if (!polling) poll(true);
+  };
+}
+
+function disconnect() {
+  source?.close();
+  channel?.close();
+  leave?.();
+  address = "";
+  source = channel = leave = null;
+}
+
+// The tab that has the lock of an address reads its stream for all tabs.
+function connect() {
+  const now = stream();
+  if (!now || document.hidden || (address === now.dataset.url && source?.readyState !== EventSource.CLOSED)) return;
+  disconnect();
+  address = now.dataset.url;
+  last ||= now.dataset.after;
+  const url = address;
+  if (!navigator.locks) { open(url); return; }
+  channel = new BroadcastChannel(`branchtrack:${url}`);
+  channel.onmessage = ({ data }) => hear(data);
+  const end = new AbortController();
+  let released;
+  leave = () => { end.abort(); released?.(); };
+  const lead = () => new Promise((done) => { released = done; if (!end.signal.aborted) open(url); else done(); });
+  navigator.locks.request(url, { signal: end.signal }, lead).catch(() => {});
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+document.addEventListener("htmx:after:swap", connect);
+
+// Links and forms that lead to the same page with other choices replace its live part alone.
+async function show() {
+  last = "";
+  await htmx.ajax("GET", location.pathname + location.search, { source: "#live", target: "#live", swap: "outerMorph" });
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+}
+
+function visit(url, event) {
+  if (url.pathname !== location.pathname || url.origin !== location.origin || !document.getElementById("choice")) return;
+  event.preventDefault();
+  history.pushState({ own: true }, "", url);
+  show();
+}
+
+document.addEventListener("branchtrack:go", (event) => visit(event.detail, event));
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("#live a[href]");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target) return;
+  const url = new URL(link.href);
+  if (url.search !== location.search) visit(url, event);
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "get" || !form.closest("#live")) return;
+  const url = new URL(form.action);
+  url.search = new URLSearchParams([...new FormData(form)].filter(([, text]) => text !== "")).toString();
+  visit(url, event);
+});
+addEventListener("popstate", ({ state }) => { if (state?.own) show(); });
 
 pause.hidden = false;
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
   pause.textContent = paused ? "Updates paused: continue" : "Pause updates";
-  if (!paused) { refresh(0); redraw(); }
+  if (!paused) { refresh(0); redrawAll(); }
 });
+connect();

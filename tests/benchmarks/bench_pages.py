@@ -57,7 +57,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cos
             "steer": (steer, {}),
             "compare": (f"/compare?a=big/main&b=big/{last.branch.name}", {}),
         }
-        costs = {name: _cost(client, *page, rounds) for name, page in pages.items()}
+        costs = {name: cost(client, *page, rounds) for name, page in pages.items()}
         database.close()
         return costs
 
@@ -89,7 +89,8 @@ def _grow(grower: seeds.Grower, branches: int, nodes: int, steps: int) -> seeds.
     return line
 
 
-def _cost(client: FlaskClient, path: str, headers: dict[str, str], rounds: int) -> Cost:
+def cost(client: FlaskClient, path: str, headers: dict[str, str], rounds: int) -> Cost:
+    """What an address costs: the least of some rounds after a first."""
     spent = []
     for _ in range(rounds + 1):
         began = time.process_time()

@@ -42,7 +42,7 @@ def take(browser: Browser, address: str, pages: dict[str, str], folder: Path) ->
         for name, path in pages.items():
             page.goto(root.rstrip("/") + path)
             if name == "resume":
-                page.get_by_role("button", name="Continue").click()
+                page.get_by_role("button", name="Start", exact=True).click()
             if name == "resume-preview":
                 page.get_by_role("button", name="Preview").click()
             if name == "steer-wrong":
@@ -97,6 +97,10 @@ def addresses(heads: dict[str, str], changed: str, helper: str) -> dict[str, str
         "alerts": "/runs/gpt2-docs/alerts",
         "agents": "/agents",
         "agent": f"/agents/{helper}",
+        "alerts-all": "/alerts",
+        "tokens": "/tokens",
+        "me": "/me",
+        "help": "/help",
         "queue": "/launches",
         "storage": "/storage",
         "manage": "/runs/gpt2-docs/manage",

@@ -68,12 +68,17 @@ def pages(site: Site) -> dict[str, str]:
         "no alerts": "runs/troubled/alerts",
         "node": f"nodes/{cooler.id}",
         "compare": "compare?a=gpt2-docs/main&b=gpt2-docs/hot",
+        "weights": "compare/weights?a=gpt2-docs/main&b=gpt2-docs/hot",
         "resume": f"nodes/{cooler.id}/resume",
         "steer": "runs/gpt2-docs/branches/more-decay/steer",
         "audit": "runs/troubled/audit?verify=1",
         "long audit": "runs/gpt2-docs/audit?verify=1",
         "stop": "runs/gpt2-docs/branches/more-decay/stop",
         "storage": "storage",
+        "all alerts": "alerts",
+        "tokens": "tokens",
+        "me": "me",
+        "help": "help",
         "manage": "runs/gpt2-docs/manage",
         "trash": "trash",
         "data": "runs/live/branches/main/data",
@@ -110,8 +115,8 @@ class Findings:
     def judge(self, page: Page, name: str, theme: str) -> None:
         """Have axe look at a page, after its form was refused if it has one."""
         if name == "resume":
-            page.get_by_label("lr").fill("abc")
-            page.get_by_role("button", name="Continue").click()
+            page.get_by_label("lr", exact=True).fill("abc")
+            page.get_by_role("button", name="Start", exact=True).click()
         if name == "steer":
             page.get_by_label("lr", exact=True).fill("abc")
             page.get_by_role("button", name="Apply").first.click()

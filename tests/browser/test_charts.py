@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_pointer_tells_the_values_of_both_branches(page: Page, site: Site) -
 
 def test_the_pointer_is_followed_in_the_timeline(page: Page, site: Site) -> None:
     page.goto(f"{site.root}runs/gpt2-docs")
-    over = page.locator("#chart .u-over")
+    over = page.locator("#charts .u-over").first
     box = over.bounding_box()
     assert box is not None
     over.hover(position={"x": box["width"] / 2, "y": 50})
@@ -85,7 +86,7 @@ def test_the_chart_lies_exactly_under_the_timeline(page: Page, site: Site) -> No
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{site.root}runs/gpt2-docs")
         upper = page.locator("svg.timeline").bounding_box()
-        lower = page.locator("#chart .u-over").bounding_box()
+        lower = page.locator("#charts .u-over").first.bounding_box()
         assert upper is not None and lower is not None
         assert upper["x"] == pytest.approx(lower["x"], abs=1.5)
         assert upper["width"] == pytest.approx(lower["width"], abs=2)
@@ -95,12 +96,12 @@ def test_axes_are_legible_in_the_dark_and_follow_the_system(page: Page, site: Si
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.goto(f"{site.root}runs/gpt2-docs")
-        expect(page.locator("#chart canvas")).to_be_visible()
-        assert coloured(page, "chart", "--b0") > 100
-        assert coloured(page, "chart", "--line") > 500
-        assert coloured(page, "chart", "--muted") > 20
+        expect(page.locator("#charts canvas").first).to_be_visible()
+        assert coloured(page, "charts", "--b0") > 100
+        assert coloured(page, "charts", "--line") > 300
+        assert coloured(page, "charts", "--muted") > 20
     page.emulate_media(color_scheme="light")
-    wait_until(page, lambda: coloured(page, "chart", "--line") > 500)
+    wait_until(page, lambda: coloured(page, "charts", "--line") > 300)
 
 
 def test_marks_of_the_timeline_lead_to_their_nodes(page: Page, site: Site) -> None:
@@ -120,9 +121,60 @@ def test_a_drawn_chart_keeps_its_label_for_those_who_do_not_see_it(page: Page, s
 
 
 def test_drawing_takes_the_servers_drawings_place_without_a_jump(page: Page, site: Site) -> None:
+    page.route(
+        re.compile("/chart"),
+        lambda route: route.abort() if "/chart.js" not in route.request.url else route.continue_(),
+    )
     page.goto(f"{site.root}runs/gpt2-docs")
-    chart = page.locator("#chart")
-    box, canvas = chart.bounding_box(), page.locator("#chart canvas").bounding_box()
-    assert box is not None and canvas is not None
-    assert box["height"] == pytest.approx(281, abs=2)
-    assert canvas["height"] == pytest.approx(box["height"], abs=3)
+    before = page.locator("#charts").bounding_box()
+    assert before is not None and page.locator("#charts svg.plot").count() == 4
+    page.unroute_all(behavior="ignoreErrors")
+    page.goto(f"{site.root}runs/gpt2-docs")
+    expect(page.locator("#charts canvas")).to_have_count(4)
+    after = page.locator("#charts").bounding_box()
+    assert after is not None
+    assert before["height"] == pytest.approx(after["height"], abs=6)
+
+
+def test_all_charts_of_a_wall_follow_the_pointer_in_one(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    page.locator("#charts .u-over").first.hover(position={"x": 300, "y": 60})
+    expect(page.locator("#charts .tip:visible")).to_have_count(1)
+    cursors = page.locator("#charts .u-cursor-x")
+    expect(cursors).to_have_count(4)
+    for nth in range(4):
+        assert "translate(300px" in str(cursors.nth(nth).get_attribute("style"))
+
+
+def test_a_stretch_of_a_wall_is_zoomed_into_and_back_without_a_page_load(
+    page: Page, site: Site
+) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    page.evaluate("window.same = true")
+    over = page.locator("#charts .u-over").nth(1)
+    box = over.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60, steps=5)
+    page.mouse.up()
+    page.wait_for_url("**from=*")
+    expect(page.locator("svg.timeline")).to_have_attribute("data-low", re.compile("^49|^50"))
+    expect(page.locator("#charts canvas")).to_have_count(4)
+    ranges = page.evaluate("[...drawn.values()].map(({ data }) => data.range.slice(0, 2))")
+    assert len({tuple(each) for each in ranges}) == 1 and ranges[0][0] == pytest.approx(500, abs=6)
+    page.get_by_role("link", name="All steps").click()
+    expect(page.locator("svg.timeline")).to_have_attribute("data-low", "0")
+    assert page.evaluate("window.same")
+    page.go_back()
+    expect(page.locator("svg.timeline")).to_have_attribute("data-low", re.compile("^49|^50"))
+
+
+def test_metrics_are_chosen_without_a_page_load(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    page.evaluate("window.same = true")
+    page.locator("#bar summary").click()
+    page.locator("#bar").get_by_label("grad_norm").uncheck()
+    page.locator("#bar").get_by_role("button", name="Show").click()
+    expect(page.locator("#charts canvas")).to_have_count(3)
+    assert "metric=loss&metric=eval_loss&metric=lr" in page.url and page.evaluate("window.same")

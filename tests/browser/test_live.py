@@ -20,7 +20,7 @@ def tree(page: Page, site: Site) -> Page:
     site.lines["more-decay"].beat()
     with page.expect_response(lambda answer: "/events" in answer.url):
         page.goto(f"{site.root}runs/gpt2-docs")
-    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("#charts canvas").first).to_be_visible()
     return page
 
 
@@ -46,14 +46,14 @@ def test_points_logged_meanwhile_reach_the_chart_and_the_pace(tree: Page, site: 
     heard = "Boolean(window.got) && window.got.some((one) => one['more-decay'])"
     wait_until(tree, lambda: tree.evaluate(heard))
     got = tree.evaluate("window.got")
-    steps = [step for one in got for step, _ in one.get("more-decay", [])]
+    steps = [step for one in got for step, _ in one.get("more-decay", {}).get("loss", [])]
     assert steps == list(range(1761, 1791))
 
 
 def test_a_request_is_shown_to_wait_until_the_trainer_has_answered(tree: Page, site: Site) -> None:
     line = site.lines["more-decay"]
     tree.locator(".steer summary").click()
-    tree.locator(".steer").get_by_label("lr").fill("1e-5")
+    tree.locator(".steer").get_by_label("lr", exact=True).fill("1e-5")
     tree.get_by_role("button", name="Apply").click()
     row = tree.get_by_role("region", name="Requests").get_by_role("row").nth(1)
     expect(row).to_contain_text("waiting for the trainer")
@@ -80,17 +80,17 @@ def test_a_new_branch_appears_in_timeline_and_chart(tree: Page, site: Site) -> N
 
 def test_a_form_half_filled_in_survives_what_happens_meanwhile(tree: Page, site: Site) -> None:
     tree.locator(".steer summary").click()
-    tree.locator(".steer").get_by_label("lr").fill("7e-5")
+    tree.locator(".steer").get_by_label("lr", exact=True).fill("7e-5")
     tree.locator(".names").get_by_role("checkbox", name="main").check()
     site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
     site.lines["more-decay"].beat()
     rows = tree.get_by_role("region", name="Nodes").get_by_role("row")
     expect(rows).to_have_count(16)
-    expect(tree.locator(".steer").get_by_label("lr")).to_have_value("7e-5")
-    expect(tree.locator(".steer").get_by_label("lr")).to_be_visible()
+    expect(tree.locator(".steer").get_by_label("lr", exact=True)).to_have_value("7e-5")
+    expect(tree.locator(".steer").get_by_label("lr", exact=True)).to_be_visible()
     expect(tree.locator(".names").get_by_role("checkbox", name="main")).to_be_checked()
     expect(tree.get_by_role("button", name="Compare 1")).to_be_visible()
-    expect(tree.locator("#chart canvas")).to_be_visible()
+    expect(tree.locator("#charts canvas").first).to_be_visible()
 
 
 def test_paused_updates_wait_until_they_are_wanted(tree: Page, site: Site) -> None:
@@ -127,10 +127,10 @@ def test_a_page_opened_before_the_first_point_gets_its_curve(page: Page, site: S
     line.beat()
     with page.expect_response(lambda answer: "/events" in answer.url):
         page.goto(f"{site.root}runs/fresh")
-    expect(page.locator("#chart")).to_contain_text("No metric has been logged yet")
+    expect(page.locator("#charts")).to_contain_text("No metric has been logged yet")
     line.log("loss", list(range(1, 21)), [2.0 - step / 20 for step in range(20)])
     line.beat()
-    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("#charts canvas").first).to_be_visible()
 
 
 def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: Site) -> None:
@@ -142,13 +142,13 @@ def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: 
     line.beat()
     page.clock.install()
     page.goto(f"{site.root}runs/fresh")
-    expect(page.locator("#chart")).to_contain_text("No point of loss has been logged yet")
+    expect(page.locator("#charts")).to_contain_text("No point of loss has been logged yet")
     line.log("train_loss", [1, 2], [2.0, 1.0])
     line.beat()
-    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("#charts canvas").first).to_be_visible()
     # The other parts of the page follow seconds later.
     page.clock.fast_forward("00:03")
-    expect(page.locator("#bar [aria-current]").first).to_have_text("train_loss")
+    expect(page.locator("#bar summary")).to_have_text("train_loss")
     expect(page.get_by_role("columnheader", name="train_loss").first).to_be_visible()
     # The stream now carries the points of the metric that is shown.
     line.log("train_loss", [3], [0.5])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from branchtrack.db import nodes
 from branchtrack.db.orders import launches
 from tests.browser.conftest import Site
 
@@ -29,7 +30,7 @@ COUNT = """([canvas, name]) => {
 
 
 def coloured(page: Page, chart: str, name: str) -> int:
-    canvas = page.locator(f"#{chart} canvas").element_handle()
+    canvas = page.locator(f"#{chart} canvas").first.element_handle()
     return int(page.evaluate(COUNT, [canvas, name]))
 
 
@@ -74,20 +75,32 @@ def test_a_refused_form_is_mended_and_starts_a_branch(page: Page, site: Site) ->
     page.get_by_role("link", name="Resume").first.click()
     page.get_by_label("Name of the new branch").fill("main")
     page.get_by_label("lr", exact=True).fill("-1")
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be accepted")
     expect(page.get_by_label("lr", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("lr", exact=True)).to_have_value("-1")
     page.get_by_label("lr", exact=True).fill("1e-4")
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#error-name")).to_contain_text("exists already")
     page.get_by_label("Name of the new branch").fill("coolest")
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page).to_have_url(f"{site.root}runs/gpt2-docs#branch-coolest")
     expect(page.locator(".banner")).to_contain_text("coolest is waiting for a worker")
     expect(page.locator("#branch-coolest")).to_be_visible()
     with site.database.read() as connection:
         assert launches.unfinished(connection)[-1].overrides == {"lr": 1e-4}
+
+
+def test_half_the_rate_is_three_clicks_from_the_runs(plain: Page, site: Site) -> None:
+    plain.goto(site.root)
+    plain.get_by_role("link", name="gpt2-docs").click()
+    plain.get_by_role("link", name="Resume").first.click()
+    plain.get_by_role("form", name="Start at once").get_by_role("button", name="x0.5").click()
+    expect(plain.locator(".banner").last).to_contain_text("is waiting for a worker")
+    with site.database.read() as connection:
+        launch = launches.unfinished(connection)[-1]
+        node = nodes.get(connection, launch.node_id)
+    assert launch.overrides == {"lr": node.settings["lr"] / 2}
 
 
 def test_the_same_walk_without_javascript(plain: Page, site: Site) -> None:
@@ -104,11 +117,11 @@ def test_the_same_walk_without_javascript(plain: Page, site: Site) -> None:
     expect(plain.locator("svg.plot").first).to_be_visible()
     plain.get_by_role("link", name="Continue main").click()
     plain.get_by_label("lr", exact=True).fill("abc")
-    plain.get_by_role("button", name="Continue").click()
+    plain.get_by_role("button", name="Start", exact=True).click()
     expect(plain.get_by_role("alert")).to_be_visible()
     plain.get_by_label("lr", exact=True).fill("2e-4")
     plain.get_by_label("Name of the new branch").fill("plain")
-    plain.get_by_role("button", name="Continue").click()
+    plain.get_by_role("button", name="Start", exact=True).click()
     expect(plain).to_have_url(f"{site.root}runs/gpt2-docs#branch-plain")
     plain.get_by_role("button", name="dark").click()
     expect(plain.locator("html")).to_have_attribute("data-theme", "dark")
@@ -118,7 +131,7 @@ def test_a_running_branch_is_steered_without_javascript(plain: Page, site: Site)
     site.lines["more-decay"].beat()
     plain.goto(f"{site.root}runs/gpt2-docs")
     plain.locator(".steer summary").click()
-    plain.locator(".steer").get_by_label("lr").fill("1e-5")
+    plain.locator(".steer").get_by_label("lr", exact=True).fill("1e-5")
     plain.locator(".steer").get_by_label("Why").fill("too hot")
     plain.get_by_role("button", name="Apply").click()
     row = plain.get_by_role("region", name="Requests").get_by_role("row").nth(1)

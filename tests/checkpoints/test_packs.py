@@ -32,6 +32,25 @@ def test_every_tensor_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     assert read == {name: array.tobytes() for name, array in ARRAYS.items()}
 
 
+def test_a_tensor_in_pieces_is_the_whole_tensor_or_refused(tmp_path: Path) -> None:
+    store, pack = stored(tmp_path)
+    for location in pack.locations:
+        pieces = list(store.pieces(location, 8))
+        assert b"".join(pieces) == store.read(location)
+        assert all(len(piece) == 8 for piece in pieces[:-1])
+    location = max(pack.locations, key=lambda location: location.nbytes)
+    path = Path(store.describe(pack.id))
+    content = bytearray(path.read_bytes())
+    content[location.offset] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointDamaged):
+        list(store.pieces(location, 8))
+    path.write_bytes(content[: location.offset + 3])
+    with pytest.raises(CheckpointDamaged):
+        list(store.pieces(location, 8))
+
+
 def test_a_pack_opens_with_any_safetensors_reader(tmp_path: Path) -> None:
     store, pack = stored(tmp_path)
     loaded = load_file(Path(store.describe(pack.id)))

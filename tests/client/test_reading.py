@@ -26,6 +26,7 @@ def test_what_there_is_is_read(own: Site, client: Client) -> None:
     assert client.chain("digits").holds
     assert [event.seq for event in client.audit("digits")][0] == 1
     assert client.diff(node, BRANCH).common_ancestor == node
+    assert client.weights(node, BRANCH).total is not None
     assert client.compare(BRANCH, BRANCH, points=10).curves["a"].branch == "main"
 
 

@@ -17,7 +17,7 @@ from branchtrack.core import formats
         (0.5, "0.500"),
         (12345.6, "12,346"),
         (0, "0.000"),
-        (1e-7, "1.000e-7"),
+        (1e-7, "1e-7"),
         (-3.25, "−3.250"),
         (123.456, "123.5"),
         (math.nan, "NaN"),
@@ -25,7 +25,10 @@ from branchtrack.core import formats
         (math.inf, "∞"),
         ("-inf", "−∞"),
         (None, "–"),
-        (3.2e8, "3.200e8"),
+        (3.2e8, "3.2e8"),
+        (0.0045, "4.5e-3"),
+        (0.00999999, "0.01000"),
+        (2e6, "2e6"),
         ("not a number", "–"),
     ],
 )
@@ -57,6 +60,21 @@ def test_a_setting_is_written_exactly(value: object, text: str) -> None:
     assert formats.exact_setting(value) == text
 
 
+def test_measured_values_and_settings_of_one_size_are_written_one_way() -> None:
+    for exponent in range(-12, 12):
+        value = 1.234 * 10.0**exponent
+        texts = (formats.metric(value), formats.setting(value), formats.delta(value))
+        assert len({"e" in text for text in texts}) == 1, texts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.0480000000000003e-3, "2.048e-3"), (None, ""), ("", ""), (True, "true"), (0.1, "0.1")],
+)
+def test_a_field_shows_a_setting_as_pages_do(value: object, text: str) -> None:
+    assert formats.typed(value) == text
+
+
 def test_a_setting_that_is_a_number_is_read_back_from_its_text() -> None:
     for value in (1e-300, 3e-4, 0.1 + 0.2, 123456.789, 1e22, 5e-324):
         assert float(formats.exact_setting(value)) == value
@@ -68,10 +86,10 @@ def test_a_setting_that_is_a_number_is_read_back_from_its_text() -> None:
         (-0.041, "−0.041"),
         (0.018, "+0.018"),
         (0.0, "0"),
-        (0.00012, "+0.00012"),
+        (0.00012, "+1.2e-4"),
         (None, "–"),
-        (1e-9, "+1.0e-9"),
-        (-1e-9, "−1.0e-9"),
+        (1e-9, "+1e-9"),
+        (-1e-9, "−1e-9"),
         (math.nan, "NaN"),
     ],
 )
@@ -167,3 +185,16 @@ def test_changes_of_data_are_said_from_their_first_sample_on_if_it_is_known() ->
     numbers = {"data.shards": 1404, "data.shift": None}
     assert formats.from_samples(numbers) == {"data.shards": "from sample 1,404 on"}
     assert formats.outcome({"from_sample": numbers}) == "data.shards from sample 1,404 on"
+
+
+def test_labels_of_axes_are_written_as_all_numbers_are() -> None:
+    values = (0.0, 2500.0, 0.25, 0.005, -0.5, -0.0025, 2e6)
+    assert [formats.axis_label(value) for value in values] == [
+        "0",
+        "2,500",
+        "0.25",
+        "5e-3",
+        "−0.5",
+        "−2.5e-3",
+        "2e6",
+    ]

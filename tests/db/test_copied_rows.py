@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
+from branchtrack.checkpoints.packs import Store
 from branchtrack.db import copied_rows, runs, seals, tables
+from branchtrack.db.browsing.tables import metric_pyramids
 from branchtrack.db.engine import Database
+from tests.trees_for_tests import make_tree
 
 RUN = {
     "id": "a" * 16,
@@ -65,3 +68,13 @@ def test_the_number_that_events_speak_of_is_the_first() -> None:
     assert copied_rows.logged_seq({"seq": 5, "logged_seq": 2}) == 2
     assert copied_rows.is_equal({"seq": 2, "logged_seq": None}, {"seq": 5, "logged_seq": 2})
     assert not copied_rows.is_equal({"seq": 2, "logged_seq": None}, {"seq": 5, "logged_seq": 3})
+
+
+def test_series_go_with_their_points_blocks_and_pyramids(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    tree.points("main", "loss", range(1, 3000))
+    with database.transaction() as connection:
+        copied_rows.remove_series(connection, [tree.segment("main").id])
+    with database.read() as connection:
+        for table in (tables.metric_points, tables.metric_blocks, metric_pyramids):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0

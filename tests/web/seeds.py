@@ -228,6 +228,7 @@ class Line:
         """The process is over."""
         self.beat()
         with self.grower.database.transaction() as connection:
+            metrics.seal_tails(connection, self.segment.id)
             segments.end(connection, self.segment.id, status, actor="trainer", error=error)
 
 

@@ -59,7 +59,8 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
     database: Database, main: Line
 ) -> None:
     with database.read() as connection:
-        lines = tree_nodes.read(connection, main.grower.run.id, limit=9).page
+        page = tree_nodes.read(connection, main.grower.run.id, limit=9).page
+        lines = [row.node for row in page]
         whole = nodes.list_of_run(connection, main.grower.run.id)
         assert [line.id for line in lines] == [node.id for node in whole]
         assert [line.changes for line in lines] == [node.changes for node in whole]

@@ -149,18 +149,36 @@ def _print_part(name: str, values: dict[str, Any] | None) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
+@click.argument("others", nargs=-1, metavar="[C]...")
+@click.option(
+    "--base", help="Of more than two: differences are to this one; the first if left out."
+)
+@click.option("--weights", "with_weights", is_flag=True, help="Also how far the weights are apart.")
 @json_option
 @pass_command_line
-def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
-    """Compare A with B: branches, or nodes.
+def diff(
+    line: CommandLine,
+    a: str,
+    b: str,
+    others: tuple[str, ...],
+    base: str | None,
+    with_weights: bool,
+    as_json: bool,
+) -> None:
+    """Compare A with B, and up to six more: branches, or nodes.
 
     \b
     Example: branchtrack diff demo/main demo/cooler
     """
+    if others or base:
+        _diff_of_several(line, (a, b, *others), base, with_weights, as_json)
+        return
     from branchtrack.analysis import payloads_nodes
 
     with line.read() as connection:
         payload = payloads_nodes.diff(connection, a, b)
+    if with_weights:
+        payload["weights"] = _weights(line, a, b)
     if as_json:
         emit(payload)
         return
@@ -184,10 +202,98 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
         )
     for side in ("a", "b"):
         for node in payload[side]["changes"]:
-            echo(
-                f"\n{side} at step {formats.steps(node['step'])}: {changes(node['changes'])}"
-                + (f" ({node['message']})" if node["message"] else "")
+            echo(f"\n{side} at step {formats.steps(node['step'])}: {_node_words(node)}")
+    if with_weights:
+        _print_weights(payload["weights"])
+
+
+def _diff_of_several(
+    line: CommandLine, refs: tuple[str, ...], base: str | None, with_weights: bool, as_json: bool
+) -> None:
+    from branchtrack.analysis import payloads_comparison, side_by_side
+
+    with line.read() as connection:
+        several = side_by_side.read(connection, refs, base=base)
+        payload = payloads_comparison.side_by_side(connection, several)
+    others = [side["ref"] for side in payload["sides"] if side["ref"] != payload["base"]]
+    if with_weights:
+        payload["weights"] = {ref: _weights(line, payload["base"], ref) for ref in others}
+    if as_json:
+        emit(payload)
+        return
+    common = payload["common_step"]
+    where = "none" if common is None else f"at step {formats.steps(common)}"
+    print_fields([("common ancestor", where), ("differences to", payload["base"])])
+    _print_ranking(payload["ranking"])
+    names = [spelled_name(each.name) for each in several.lines]
+    for title in ("settings", "data", "environment"):
+        if payload[title]:
+            echo()
+            cells = [
+                (spelled_name(row["name"]), *map(_cell, row["values"])) for row in payload[title]
+            ]
+            print_table((title, *names), cells, right=" ".join(names))
+    for change in payload["changes"]:
+        what = _node_words(change)
+        echo(f"\n{', '.join(change['refs'])} at step {formats.steps(change['step'])}: {what}")
+    for ref, weights in payload.get("weights", {}).items():
+        echo(f"\n{styled(spelled_name(ref), bold=True)}")
+        _print_weights(weights)
+
+
+def _print_ranking(ranking: dict[str, Any]) -> None:
+    echo()
+    print_table(
+        (ranking["metric"], "best", "at", "newest", "difference"),
+        [
+            (
+                spelled_name(row["ref"]),
+                formats.metric(row["best"]),
+                formats.steps(row["best_step"]),
+                formats.metric(row["last"]),
+                formats.delta(row["difference"]),
             )
+            for row in ranking["lines"]
+        ],
+        right="best at newest difference",
+    )
+
+
+def _cell(value: Any) -> str:
+    return formats.NOTHING if value is None else visible(setting(value))
+
+
+def _node_words(node: dict[str, Any]) -> str:
+    return changes(node["changes"]) + (f" ({node['message']})" if node["message"] else "")
+
+
+def _weights(line: CommandLine, a: str, b: str) -> dict[str, Any]:
+    from branchtrack.analysis import payloads_weights
+
+    with line.read() as connection:
+        planned = payloads_weights.plan(connection, a, b)
+    return payloads_weights.measured(line.store, planned)
+
+
+def _print_weights(weights: dict[str, Any]) -> None:
+    echo()
+    rows = [*weights["rows"], weights["total"]] if weights["rows"] else []
+    print_table(
+        ("module", "distance", "cosine", "tensors", "equal"),
+        [
+            (
+                spelled_name(row["name"]),
+                formats.metric(row["distance"]),
+                formats.NOTHING if row["cosine"] is None else formats.metric(row["cosine"]),
+                formats.steps(row["tensors"]),
+                formats.steps(row["equal"]),
+            )
+            for row in rows
+        ],
+        right="distance cosine tensors equal",
+    )
+    for note in weights["notes"]:
+        echo(note)
 
 
 def _value(section: str, name: str, value: Any) -> str:

@@ -21,6 +21,16 @@ _INCREASE = re.compile(rf"\+(-?{_NUMBER})")
 _DECREASE = re.compile(rf"(-{_NUMBER})")
 _MORE = re.compile(rf"\+{_NUMBER}")
 _NUMERIC = ("float", "int")
+#: What pages offer as buttons beside a rate.
+FACTORS = ("x0.5", "x0.1", "x2")
+#: What the last part of a rate's name is, or ends with.
+_RATES = re.compile(r"(.*_)?(lr|rate)")
+
+
+def is_rate(setting: Setting) -> bool:
+    """Return whether a setting is a learning rate or the like, which is changed by factors."""
+    last = setting.name.rpartition(".")[2]
+    return setting.dtype == "float" and bool(_RATES.fullmatch(last))
 
 
 def is_relative(setting: Setting, value: Any) -> bool:

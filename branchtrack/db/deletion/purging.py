@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, or_, select
 
 from branchtrack.core.records import Branch, Run
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.browsing.tables import metric_summaries
+from branchtrack.db.browsing.tables import metric_pyramids, metric_summaries
 from branchtrack.db.orders import groups as group_rows
 from branchtrack.db.storage import references, thinning
 from branchtrack.db.tables import (
@@ -157,8 +157,7 @@ def release(connection: Connection, digests: set[str]) -> None:
 def _remove_metrics(connection: Connection, branch: Branch) -> None:
     of_branch = select(segments.c.id).where(segments.c.branch_id == branch.id)
     series = select(metric_series.c.id).where(metric_series.c.segment_id.in_(of_branch))
-    connection.execute(metric_summaries.delete().where(metric_summaries.c.series_id.in_(series)))
-    for table in (metric_points, metric_blocks):
+    for table in (metric_points, metric_blocks, metric_pyramids, metric_summaries):
         connection.execute(table.delete().where(table.c.series_id.in_(series)))
     _remove(connection, metric_series, metric_series.c.segment_id.in_(of_branch))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Double,
     LargeBinary,
+    Select,
     and_,
     case,
     cast,
@@ -32,7 +34,7 @@ from branchtrack.db.metrics import Series
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
 #: What the product itself measures; scripts rarely want these first.
-OWN = "stall/"
+OWN = ("stall/", "system/")
 #: With more names than this, a list to choose from is useless.
 NAMES = 200
 #: After every step.
@@ -91,6 +93,16 @@ def list_metrics(
     Without it the chosen one is ``loss``, else the first whose name contains it, else the first
     that is not the product's own.
     """
+    rows = connection.execute(ranked_names(segment_ids, metric_name)).all()
+    names = tuple(row.name for row in rows)
+    return Metrics(names, metric_name or likeliest(names), rows[0].total if rows else 0)
+
+
+def ranked_names(
+    segment_ids: Sequence[str], metric_name: str | None = None, also: Sequence[str] = ()
+) -> Select[Any]:
+    """Return a query of at most `NAMES` names, the likeliest first, with ``position`` and
+    ``total``; ``also`` names metrics that come before those nothing is known of."""
     name = metric_series.c.name
     available = (
         select(name).where(metric_series.c.segment_id.in_(segment_ids)).distinct().subquery()
@@ -98,17 +110,22 @@ def list_metrics(
     rank = case(
         (available.c.name == metric_name, 0),
         (available.c.name == "loss", 1),
-        (available.c.name.startswith(OWN, autoescape=True), 4),
+        (available.c.name.in_(also), 3),
+        (or_(*(available.c.name.startswith(own, autoescape=True) for own in OWN)), 5),
         (available.c.name.contains("loss"), 2),
-        else_=3,
+        else_=4,
     )
-    query = select(available.c.name, func.count().over().label("total")).order_by(
-        rank, available.c.name
-    )
-    rows = connection.execute(query.limit(NAMES)).all()
-    names = tuple(row.name for row in rows)
-    likeliest = names[0] if names and not names[0].startswith(OWN) else None
-    return Metrics(names, metric_name or likeliest, rows[0].total if rows else 0)
+    order = (rank, available.c.name)
+    position = func.row_number().over(order_by=order).label("position")
+    total = func.count().over().label("total")
+    return select(available.c.name, position, total).order_by(*order).limit(NAMES)
+
+
+def likeliest(names: Sequence[str], also: Sequence[str] = ()) -> str | None:
+    """Return the metric that people look at first, of ranked names."""
+    scripts = [name for name in names if not name.startswith(OWN)]
+    others = (name for name in scripts if name not in also or "loss" in name)
+    return next(others, scripts[0] if scripts else None)
 
 
 def count_metrics(connection: Connection, segment_ids: Collection[str]) -> int:
@@ -176,6 +193,26 @@ def points_after(connection: Connection, after: Mapping[str, int], name: str) ->
     """Return the points of ``name`` after a step of each segment, for live updates."""
     named = all_points_after(connection, after, metric_series.c.name == name)
     return {key[0]: points for key, points in named.items()}
+
+
+def points_of_each_after(
+    connection: Connection, after: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], Series]:
+    """Return the points after a step of each series, which (segment, name) names."""
+    if not after:
+        return {}
+    key = (metric_series.c.segment_id, metric_series.c.name)
+    sealed, unsealed = (
+        or_(
+            *(
+                and_(key[0] == segment, key[1] == name, column > step)
+                for (segment, name), step in after.items()
+            )
+        )
+        for column in (metric_blocks.c.last_step, metric_points.c.step)
+    )
+    series = _read(connection, sealed=sealed, unsealed=unsealed)
+    return {name: points.cut(after[name], None) for name, points in series.items()}
 
 
 def all_points_after(

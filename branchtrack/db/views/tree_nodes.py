@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Select,
-    Text,
     and_,
     case,
-    cast,
     false,
     func,
     literal,
@@ -31,11 +30,13 @@ from sqlalchemy import (
 from branchtrack.core.records import Change
 from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import checkpoints, nodes
+from branchtrack.db.views import tree_log
+from branchtrack.db.views.tree_log import ALL, Log
 from branchtrack.db.views.tree_outline import NodeSummary
 
 #: Columns that are read only for nodes shown in detail.
 _BULK = ("metrics", "effective", "compared")
-_CHANGED = cast(nodes.c.changes, Text) != "[]"
+_ROW = ("position", "first", "size", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,33 @@ class Thinning:
 
 
 @dataclass(frozen=True)
+class LogRow:
+    """A row of the log: a node, or ``size`` plain checkpoints of which ``node`` is the newest.
+
+    ``parent_id`` is the parent of the oldest, ``first_id``; ``low`` and ``high`` are their steps.
+    """
+
+    node: NodeSummary
+    first_id: str
+    parent_id: str | None
+    size: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class TreeNodes:
     """The nodes read for a page of a tree.
 
-    ``page`` holds rows of the log, newest first; ``above`` the newer nodes whose parents are not
-    above the page; ``marks`` those worth a mark, newest first, without metrics. ``shown`` counts
-    the nodes in all pages, ``newer`` those of them before this page; ``older`` and ``previous`` are
+    ``page`` holds rows of the log, newest first; ``above`` the newer rows whose parents are not
+    above the page; ``marks`` nodes worth a mark, newest first, without metrics. ``shown`` counts
+    the rows of all pages, ``newer`` those of them before this page; ``older`` and ``previous`` are
     the ``before`` of the pages after and before it.
     """
 
     by_id: Mapping[str, NodeSummary] = field(default_factory=dict)
-    page: tuple[NodeSummary, ...] = ()
-    above: tuple[NodeSummary, ...] = ()
+    page: tuple[LogRow, ...] = ()
+    above: tuple[LogRow, ...] = ()
     marks: tuple[NodeSummary, ...] = ()
     count: int = 0
     shown: int = 0
@@ -69,7 +85,6 @@ class TreeNodes:
     previous: int | None = None
     stored_bytes: int = 0
     logical_bytes: int = 0
-    best_id: str | None = None
 
 
 def read(
@@ -77,42 +92,50 @@ def read(
     run_id: str,
     *,
     ids: Iterable[str] = (),
-    branch_ids: Collection[str] = (),
+    log: Log = ALL,
     before: int | None = None,
     limit: int = 0,
     marks: Thinning | None = None,
-    best: str | None = None,
+    sums: bool = False,
 ) -> TreeNodes:
-    """Return a page of at most ``limit`` nodes with ``seq < before``, and the nodes in ``ids``.
+    """Return a page of at most ``limit`` rows of the log, and the nodes in ``ids``.
 
-    ``branch_ids`` narrows page and marks. ``best`` names the metric whose lowest value is searched;
-    without it there are no sums of bytes either.
+    The page has the rows whose newest node has ``seq < before``. Marks are those of the log's
+    branches. With ``sums`` the bytes of all checkpoints are added up.
     """
     run = visibility.nodes_of(run_id)
-    listed = and_(run, nodes.c.branch_id.in_(branch_ids)) if branch_ids else run
-    earlier = true() if before is None else nodes.c.seq < before
-    # Each is a table of its own for the statement: it is computed once, however often it is named.
-    page = _table("page", _first(select(nodes.c.id).where(listed, earlier), limit + 1))
-    parents = select(nodes.c.parent_id).where(nodes.c.id.in_(page))
+    listed = tree_log.condition(run, log)
+    rows = tree_log.rows(run_id, listed, log)
+    earlier = true() if before is None else rows.c.position < before
+    page = select(rows).where(earlier).order_by(rows.c.position.desc()).limit(limit + 1).cte("page")
+    wide = [page] if limit else []
+    above = None if before is None or not limit else _above(rows, before)
+    wide += [] if above is None else [above]
+    firsts = [select(nodes.c.id).where(nodes.c.seq.in_(select(part.c.first))) for part in wide]
+    newest = [select(nodes.c.id).where(nodes.c.seq.in_(select(part.c.position))) for part in wide]
+    parents = [
+        select(nodes.c.parent_id).where(nodes.c.seq.in_(select(part.c.first))) for part in wide
+    ]
     named = select(nodes.c.id).where(nodes.c.id.in_(list(ids)))
-    lowest = [] if best is None else [_table("best", _best(run, best))]
-    whole = _table("whole", union(page, named, parents, *lowest))
-    above = None if before is None else _table("above", _above(listed, before))
-    marked = None if marks is None else _table("marked", _marked(listed, marks))
-    places = [ids for ids in (above, marked) if ids is not None]
+    whole = _table("whole", union(named, *newest[:1], *parents[:1]))
+    # Each is a table of its own for the statement: it is computed once, however often it is named.
+    marked = None if marks is None else _table("marked", _marked(run, log, marks))
+    chosen = union(whole, *firsts, *newest, *parents, *([] if marked is None else [marked]))
     query = (
         _summaries(nodes.c.id.in_(whole))
         .add_columns(
-            nodes.c.id.in_(page).label("in_page"),
-            _is_in(above).label("is_above"),
             _is_in(marked).label("is_marked"),
-            *_counts(run, listed, before, limit),
-            *(_sums(run, lowest[0]) if lowest else ()),
+            *(_row_of(page, "page") if limit else ()),
+            *(_row_of(above, "above") if above is not None else ()),
+            *_counts(run, rows if limit else None, before, limit),
+            *(_sums(run) if sums else ()),
         )
         # By their keys: a scan would read the settings of every node of the run.
-        .where(nodes.c.id.in_(union(whole, *places)))
+        .where(nodes.c.id.in_(chosen))
         .order_by(nodes.c.seq.desc())
     )
+    for part in wide:
+        query = query.outerjoin(part, part.c.position == nodes.c.seq)
     return _gathered(connection.execute(query).all(), limit)
 
 
@@ -181,7 +204,7 @@ def lineage(
         visibility.nodes_of_any(),
     )
     named = _table("named", union(select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children))
-    worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), _is_plain() == 0)
+    worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), tree_log.is_plain() == 0)
     notable = select(nodes.c.id).join(line, line.c.id == nodes.c.id).where(worth)
     query = (
         _summaries(nodes.c.id.in_(named))
@@ -219,60 +242,59 @@ def _table(name: str, query: Any) -> Select[Any]:
     return select(cte.c[0])
 
 
-def _first(query: Select[Any], limit: int) -> Select[Any]:
-    return query.order_by(nodes.c.seq.desc()).limit(limit)
+def _above(rows: CTE, before: int) -> CTE:
+    """Return the rows of earlier pages whose parents are on this page or a later one."""
+    first, parent = nodes.alias("first_nodes"), nodes.alias("parents")
+    query = (
+        select(rows)
+        .join(first, first.c.seq == rows.c.first)
+        .join(parent, parent.c.id == first.c.parent_id)
+        .where(rows.c.position >= before, parent.c.seq < before)
+    )
+    return query.cte("above")
 
 
-def _best(run: ColumnElement[bool], metric: str) -> Any:
-    stored = nodes.c.metrics[metric]
-    # NaN and the infinities are kept as their names, which SQLite would take for 0.
-    is_number = stored.as_string().not_ilike("%n%")
-    query = select(nodes.c.id).where(run, is_number).order_by(stored.as_float(), nodes.c.seq)
-    return query.limit(1)
-
-
-def _above(listed: ColumnElement[bool], before: int) -> Select[Any]:
-    parent = nodes.alias("parent")
-    joined = select(nodes.c.id).join(parent, parent.c.id == nodes.c.parent_id)
-    return joined.where(listed, nodes.c.seq >= before, parent.c.seq < before)
+def _row_of(part: CTE, name: str) -> list[Any]:
+    """Return the columns that say of which row of the log a node is the newest."""
+    return [part.c[column].label(f"{name}_{column}") for column in _ROW]
 
 
 def _is_in(ids: Select[Any] | None) -> ColumnElement[bool]:
     return false() if ids is None else nodes.c.id.in_(ids)
 
 
-def _marked(listed: ColumnElement[bool], marks: Thinning) -> Select[Any]:
+def _marked(run: ColumnElement[bool], log: Log, marks: Thinning) -> Select[Any]:
+    listed = and_(run, nodes.c.branch_id.in_(log.branch_ids)) if log.branch_ids else run
+    plain = tree_log.is_plain()
     span = max(1, marks.high - marks.low)
     bucket = (nodes.c.step - marks.low) * marks.buckets // span
     nth = func.row_number().over(
-        partition_by=(nodes.c.branch_id, bucket, _is_plain()), order_by=nodes.c.seq
+        partition_by=(nodes.c.branch_id, bucket, plain), order_by=nodes.c.seq
     )
     inside = (nodes.c.step >= marks.low, nodes.c.step <= marks.high)
-    ranked = select(nodes.c.id, nth.label("nth"), _is_plain().label("plain"))
+    ranked = select(nodes.c.id, nth.label("nth"), plain.label("plain"))
     few = ranked.where(listed, *inside).subquery()
     return select(few.c.id).where(or_(few.c.nth == 1, few.c.plain == 0))
 
 
-def _is_plain() -> ColumnElement[int]:
-    return case((or_(nodes.c.kind != "checkpoint", _CHANGED), 0), else_=1)
-
-
 def _counts(
-    run: ColumnElement[bool], listed: ColumnElement[bool], before: int | None, limit: int
+    run: ColumnElement[bool], rows: CTE | None, before: int | None, limit: int
 ) -> list[Any]:
-    """Return the page's position among all nodes, computed once and returned with every row."""
-    count = select(func.count()).select_from(nodes)
-    counts = {"count": count.where(run), "shown": count.where(listed)}
-    if before is not None:
-        newer = nodes.c.seq >= before
-        counts["newer"] = count.where(listed, newer)
-        previous = select(nodes.c.seq).where(listed, newer).order_by(nodes.c.seq)
+    """Return the page's position among all rows, computed once and returned with every node."""
+    count = select(func.count()).select_from(nodes).where(run)
+    counts: dict[str, Select[Any]] = {"count": count}
+    if rows is not None:
+        counts["shown"] = select(func.count()).select_from(rows)
+    if rows is not None and before is not None:
+        newer = rows.c.position >= before
+        counts["newer"] = select(func.count()).select_from(rows).where(newer)
+        previous = select(rows.c.position).where(newer).order_by(rows.c.position)
         counts["previous"] = previous.limit(1).offset(limit)
     return [_once(query, name) for name, query in counts.items()]
 
 
-def _sums(run: ColumnElement[bool], best: Select[Any]) -> list[Any]:
-    """Return the bytes of all checkpoints, each stored one counted once, and the best node."""
+def _sums(run: ColumnElement[bool]) -> list[Any]:
+    """Return the bytes of all checkpoints, each stored one counted once."""
     stored = select(func.sum(checkpoints.c.stored_bytes)).where(
         checkpoints.c.digest.in_(select(nodes.c.state_digest).where(run))
     )
@@ -281,34 +303,43 @@ def _sums(run: ColumnElement[bool], best: Select[Any]) -> list[Any]:
         .join(nodes, nodes.c.state_digest == checkpoints.c.digest)
         .where(run)
     )
-    return [_once(stored, "stored"), _once(logical, "logical"), _once(best, "best_id")]
+    return [_once(stored, "stored"), _once(logical, "logical")]
 
 
 def _once(query: Select[Any], name: str) -> Any:
     return query.correlate(None).scalar_subquery().label(name)
 
 
-def _gathered(rows: Any, limit: int) -> TreeNodes:
-    if not rows:
+def _gathered(read_rows: Sequence[Any], limit: int) -> TreeNodes:
+    if not read_rows:
         return TreeNodes()
-    lines = [_summary(row._mapping) for row in rows]
-    flags = [(row.in_page, row.is_above, row.is_marked) for row in rows]
-    page = [line for line, flag in zip(lines, flags, strict=True) if flag[0]]
-    sums = rows[0]._mapping
+    columns = [row._mapping for row in read_rows]
+    by_seq = {values["seq"]: _summary(values) for values in columns}
+    page = _log_rows(columns, by_seq, "page")
+    totals = columns[0]
     return TreeNodes(
-        by_id={line.id: line for line in lines},
+        by_id={node.id: node for node in by_seq.values()},
         page=tuple(page[:limit]),
-        above=tuple(line for line, flag in zip(lines, flags, strict=True) if flag[1]),
-        marks=tuple(line for line, flag in zip(lines, flags, strict=True) if flag[2]),
-        count=sums["count"],
-        shown=sums["shown"],
-        newer=sums.get("newer", 0),
-        older=page[limit - 1].seq if limit and len(page) > limit else None,
-        previous=sums.get("previous"),
-        stored_bytes=int(sums.get("stored") or 0),
-        logical_bytes=int(sums.get("logical") or 0),
-        best_id=sums.get("best_id"),
+        above=tuple(_log_rows(columns, by_seq, "above")),
+        marks=tuple(by_seq[values["seq"]] for values in columns if values["is_marked"]),
+        count=totals["count"],
+        shown=totals.get("shown", totals["count"]),
+        newer=totals.get("newer", 0),
+        older=page[limit - 1].node.seq if limit and len(page) > limit else None,
+        previous=totals.get("previous"),
+        stored_bytes=int(totals.get("stored") or 0),
+        logical_bytes=int(totals.get("logical") or 0),
     )
+
+
+def _log_rows(columns: Sequence[Any], by_seq: Mapping[int, NodeSummary], part: str) -> list[LogRow]:
+    rows = []
+    for values in columns:
+        if values.get(f"{part}_position") is not None:
+            _, first, size, low, high = (values[f"{part}_{name}"] for name in _ROW)
+            oldest = by_seq[first]
+            rows.append(LogRow(by_seq[values["seq"]], oldest.id, oldest.parent_id, size, low, high))
+    return rows
 
 
 def _summary(values: Any) -> NodeSummary:

@@ -7,13 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, and_, literal, or_, select
+from sqlalchemy import (
+    LABEL_STYLE_TABLENAME_PLUS_COL,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core import lifecycle, saves
-from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
+from branchtrack.core.records import (
+    Branch,
+    Certificate,
+    Change,
+    Event,
+    Launch,
+    Node,
+    Request,
+    Run,
+    Segment,
+)
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
 from branchtrack.db import segments as segments_of
@@ -25,6 +48,7 @@ from branchtrack.db.tables import (
     certificates,
     events,
     groups,
+    launches,
     nodes,
     requests,
     runs,
@@ -34,6 +58,21 @@ from branchtrack.db.tables import (
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
 _troubles = events.alias("troubles")
+_origins = nodes.alias("origins")
+_run_launches = launches.alias("run_launches")
+#: Columns of a segment that are of interest while it is trained.
+_BULK = ("declared", "settings", "script", "offers", "environment", "code")
+#: States in which a branch is told with the launch that began it.
+_LAUNCHED = ("waiting", "failed")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a segment begins: a node's branch, segment and step."""
+
+    branch_id: str
+    segment_id: str
+    step: int
 
 
 @dataclass(frozen=True)
@@ -42,8 +81,10 @@ class TreeSummary:
 
     ``troubles`` is what each segment could not record at its last sign of life: its process records
     an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
-    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id, and
-    ``unseen`` how many warnings and errors of each branch nobody has seen.
+    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id,
+    ``unseen`` how many warnings and errors of each branch nobody has seen, ``origins`` where
+    each segment begins that is not a root's, and ``launches`` the newest one of each branch that
+    waits or failed. ``has_refused``: the run's newest launch failed.
     """
 
     run: Run
@@ -54,6 +95,9 @@ class TreeSummary:
     certificates: Mapping[str, Certificate]
     groups: Mapping[str, str]
     unseen: Mapping[str, int] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    launches: Mapping[str, Launch] = field(default_factory=dict)
+    has_refused: bool = False
 
     def status(self, branch: Branch, now: float) -> str:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
@@ -111,18 +155,22 @@ class NodeMark:
 _MARK: tuple[Any, ...] = tuple(nodes.c[name] for name in NodeMark.__annotations__)
 
 
-def trees(connection: Connection, refs: Iterable[str]) -> dict[str, TreeSummary]:
+def trees(
+    connection: Connection, refs: Iterable[str], *, brief: bool = False
+) -> dict[str, TreeSummary]:
     """Return the runs of those names or ids (or unique prefixes), by the reference passed.
+
+    ``brief``: segments that have ended come without what they declared, offered and ran on.
 
     Raises:
         NotFound, Ambiguous: a reference fits no run, or several.
     """
     unique_refs = list(dict.fromkeys(refs))
-    outlines = _read_trees(connection, unique_refs)
+    outlines = _read_trees(connection, unique_refs, brief)
     by_ref = {key: tree for tree in outlines for key in (tree.run.id, tree.run.name)}
     for ref in unique_refs:
         if ref not in by_ref:
-            by_ref[ref] = _read_trees(connection, [find_run(connection, ref).id])[0]
+            by_ref[ref] = _read_trees(connection, [find_run(connection, ref).id], brief)[0]
     return {ref: by_ref[ref] for ref in unique_refs}
 
 
@@ -167,18 +215,8 @@ def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
     """Return the requests that a node commits, and the events of the node and those requests."""
-    request_ids = select(requests.c.id).where(requests.c.node_id == node.id)
-    query = (
-        select(events, requests)
-        .outerjoin(requests, requests.c.id == events.c.ref)
-        .where(
-            events.c.run_id == node.run_id,
-            or_(events.c.ref == node.id, events.c.ref.in_(request_ids)),
-        )
-        .order_by(events.c.id)
-        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-    )
-    rows = connection.execute(query).all()
+    parameters = {"run": node.run_id, "node": node.id}
+    rows = connection.execute(_history_query(), parameters).all()
     committed = {
         row.requests_id: Request(**_part(row, requests))
         for row in rows
@@ -187,7 +225,23 @@ def history(connection: Connection, node: Node) -> tuple[list[Request], list[Eve
     return list(committed.values()), [Event(**_part(row, events)) for row in rows]
 
 
-def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary]:
+@cache
+def _history_query() -> Select[Any]:
+    """Return the query of `history`: made once, as making it takes longer than the answer."""
+    request_ids = select(requests.c.id).where(requests.c.node_id == bindparam("node"))
+    return (
+        select(events, requests)
+        .outerjoin(requests, requests.c.id == events.c.ref)
+        .where(
+            events.c.run_id == bindparam("run"),
+            or_(events.c.ref == bindparam("node"), events.c.ref.in_(request_ids)),
+        )
+        .order_by(events.c.id)
+        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+    )
+
+
+def _read_trees(connection: Connection, refs: Sequence[str], brief: bool) -> list[TreeSummary]:
     newest = (
         select(events.c.id)
         .where(events.c.run_id == runs.c.id)
@@ -195,22 +249,45 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
         .limit(1)
         .scalar_subquery()
     )
+    newest_launch = (
+        select(_run_launches.c.state)
+        .where(_run_launches.c.run_id == runs.c.id)
+        .order_by(_run_launches.c.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    last_launch = select(func.max(_run_launches.c.seq)).where(
+        _run_launches.c.branch_id == branches.c.id
+    )
     condition = and_(or_(runs.c.name.in_(refs), runs.c.id.in_(refs)), visibility.RUNS)
     last_troubles = audit.last_troubles(select(runs.c.id).where(condition)).subquery()
     query = (
         select(
             runs,
             branches,
-            segments,
+            *_segment_columns(brief),
             certificates,
             _troubles,
+            launches,
             newest.label("cursor"),
+            newest_launch.label("newest_launch"),
             groups.c.name.label("group_name"),
+            _origins.c.branch_id.label("origin_branch"),
+            _origins.c.segment_id.label("origin_segment"),
+            _origins.c.step.label("origin_step"),
             visibility.unseen_of_branch().label("unseen"),
         )
         .outerjoin(branches, and_(branches.c.run_id == runs.c.id, visibility.BRANCHES))
         .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
+        .outerjoin(
+            launches,
+            and_(
+                segments.c.status.in_(_LAUNCHED),
+                launches.c.seq == last_launch.correlate(branches).scalar_subquery(),
+            ),
+        )
+        .outerjoin(_origins, _origins.c.id == segments.c.start_node_id)
         .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())
         .outerjoin(last_troubles, last_troubles.c.ref == segments.c.id)
         .outerjoin(_troubles, _troubles.c.id == last_troubles.c.id)
@@ -255,11 +332,42 @@ def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
         certified,
         {row.branches_group_id: row.group_name for row in rows if row.group_name is not None},
         {row.branches_id: row.unseen for row in rows if row.unseen},
+        {
+            row.segments_id: Origin(row.origin_branch, row.origin_segment, row.origin_step)
+            for row in rows
+            if row.origin_step is not None
+        },
+        {
+            row.launches_branch_id: Launch(**_part(row, launches))
+            for row in rows
+            if row.launches_id is not None and row.branches_segment_id == row.segments_id
+        },
+        rows[0].newest_launch == "failed",
     )
 
 
+def _segment_columns(brief: bool) -> list[Any]:
+    if not brief:
+        return list(segments.c)
+    return [
+        case((segments.c.ended_at.is_(None), column)).label(f"segments_{column.name}")
+        if column.name in _BULK
+        else column
+        for column in segments.c
+    ]
+
+
 def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:
-    return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
+    """Return the columns of a table in a row that joins several."""
+    names, first = _columns(row._fields, table)
+    return dict(zip(names, row[first : first + len(names)], strict=True))
+
+
+@cache
+def _columns(fields: tuple[str, ...], table: NamedFromClause) -> tuple[list[str], int]:
+    """Return the names of a table's columns, and where they begin among the fields of a row."""
+    names = [column.name for column in table.c]
+    return names, fields.index(f"{table.name}_{names[0]}")
 
 
 def _mark(row: Any) -> NodeMark:

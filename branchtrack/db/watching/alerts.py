@@ -143,9 +143,12 @@ def newest(
     return [_record(row) for row in rows]
 
 
-def count_unseen(connection: Connection, run_id: str | None = None) -> int:
-    """Return how many alerts nobody has seen."""
-    query = select(func.count()).where(alerts.c.seen_at.is_(None), *_of(run_id, None))
+def count_unseen(
+    connection: Connection, run_id: str | None = None, levels: Collection[str] | None = None
+) -> int:
+    """Return how many alerts nobody has seen, of a run or of all."""
+    query = select(func.count().label("unseen"))
+    query = query.where(alerts.c.seen_at.is_(None), *_of(run_id, None, levels))
     return int(connection.execute(query).scalar_one())
 
 

@@ -145,6 +145,7 @@ def _write(
     if not state.is_complete:
         # There is no more of it: an exact resume is refused, and one of the weights is not.
         thinning.mark(connection, {node.state_digest: WEIGHTS})
+    metrics.seal_tails(connection, segment.id)
     segments.end(connection, segment.id, "finished", actor=actor)
     return run, node, is_named
 

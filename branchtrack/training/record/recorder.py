@@ -183,6 +183,7 @@ class Recorder:
         if self.created.is_set():
             self._attempt("store", self.check_store)
             self._finish("metrics", self._points.flush)
+            self._finish("metrics", self._seal_tails)
             self._finish("heartbeat", self._heartbeat)
             # Writing the lines about an outage may be what ends it, which adds a line.
             for _ in range(2):
@@ -262,6 +263,11 @@ class Recorder:
             metrics.append(connection, self._segment, points, series)
         self._series = series
         self.written(points)
+
+    def _seal_tails(self) -> None:
+        with self._database.transaction() as connection:
+            metrics.seal_tails(connection, self._segment)
+        self._series = metrics.Known()
 
     def _receive(self) -> None:
         with self._polling:

@@ -23,6 +23,7 @@ from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.health import HealthRecord
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.record.shards import ShardRecord
+from branchtrack.training.record.system_load import SystemLoad
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.beginnings import Beginning
@@ -62,6 +63,7 @@ class Session(Updates):
         self._beginning = beginning or Beginning()
         self._record: SegmentRecord | None = None
         self._health: HealthRecord | None = None
+        self._load: SystemLoad | None = None
         self._shards: ShardRecord | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
@@ -221,6 +223,7 @@ class Session(Updates):
             self._database, segment_id, recorder, self.actor, lambda: self._control.is_paused
         )
         recorder.written, recorder.beating = self._health.take, self._health.beat
+        self._load = SystemLoad(lambda: recorder.step, recorder.log)
 
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Return whether anything is to be done at a control point: a few tests of flags."""
@@ -341,6 +344,8 @@ class Session(Updates):
             self.witness.detach()
         if self._shards is not None:
             self._shards.close()
+        if self._load is not None:
+            self._load.close()
         self.signals.answer()
         status, error = self.signals.ending(status, error)
         recorder, lost = self.recorder, []

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core.formats import metric, steps
+from branchtrack.db.browsing.buckets import Buckets, Gaps
 from branchtrack.db.metrics import Series
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
 _MOST_GAPS = 40
+#: Pixels below the lowest point, with and without the labels of the horizontal axis.
+FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
 _DASHES = ((), (6, 4), (2, 3), (8, 3, 2, 3))
 
@@ -30,16 +32,19 @@ ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: ``raw`` and ``smooth`` values (None if not finite) at ``xs``.
+    """A curve in stretches that end at ``xs``; values are None where none is finite.
 
-    ``norm`` is the weight of all points up to the last one in its average, so that the script that
-    continues it corrects the bias as `downsample.smooth_at` does.
+    ``low`` and ``high`` are the extremes of each stretch, ``raw`` its last value, and ``smooth``
+    the average there. ``norm`` is the weight of all points up to the last one in its average, so
+    that the script that continues it corrects the bias as `downsample.smooth_at` does.
     """
 
     name: str
     style: int
     steps: list[int]
     xs: list[float]
+    low: list[float | None]
+    high: list[float | None]
     raw: list[float | None]
     smooth: list[float | None]
     gaps: list[float] = field(default_factory=list)
@@ -47,16 +52,22 @@ class Line:
     named: bool = True
     norm: float = 0.0
 
+    @property
+    def is_band(self) -> bool:
+        """Return whether a stretch stands for several values."""
+        return self.low != self.high
+
     def as_json(self) -> dict[str, Any]:
         """Return what the page's script needs to draw the line."""
         colour, dash = (0, 0) if self.style == TRUNK else colour_and_dash(self.style)
+        extremes = {"low": self.low, "high": self.high} if self.is_band else {"low": self.low}
         return {
             "name": self.name,
             "colour": "--trunk" if self.style == TRUNK else f"--b{colour}",
             "dash": _DASHES[dash],
             "xs": self.xs,
-            "raw": self.raw,
-            "smooth": self.smooth,
+            **extremes,
+            **({} if self.smooth == self.low else {"smooth": self.smooth}),
             "gaps": self.gaps,
             "marks": self.marks,
             "named": self.named,
@@ -68,7 +79,8 @@ class Line:
 class Chart:
     """Curves with the ranges of both axes; ``fork`` is where two branches part.
 
-    ``origin`` is the step at x = 0 if the axis counts steps; ``guides`` are the marked positions.
+    ``origin`` is the step at x = 0 if the axis counts steps; ``guides`` are the marked positions;
+    ``foot`` is the room below the curves in pixels.
     """
 
     metric: str
@@ -86,11 +98,16 @@ class Chart:
     fill: bool = False
     origin: int = 0
     guides: tuple[float, ...] = ()
+    foot: int = FOOT
 
     @property
     def smoothed(self) -> bool:
         """Return whether the smooth curve differs from the raw one."""
         return self.weight > 0
+
+    def resized(self, x_low: float, x_high: float, height: int, foot: int) -> Chart:
+        """Return the chart with another range of its axis and another size, in pixels."""
+        return replace(self, x_low=x_low, x_high=x_high, height=height, foot=foot)
 
     def share(self, x: float) -> float:
         """Return the position of ``x`` as a share of the axis."""
@@ -109,16 +126,19 @@ class Chart:
             "fill": self.fill,
             "origin": self.origin,
             "guides": self.guides,
+            "foot": self.foot,
+            "height": self.height,
+            "label": self.label,
         }
 
 
 def line(
-    series: Series,
+    points: Series | Buckets,
     *,
     name: str,
     style: int,
     weight: float,
-    points: int,
+    limit: int,
     to_x: ToX,
     after: int = -1,
     upto: int | None = None,
@@ -126,30 +146,36 @@ def line(
     changes: Sequence[tuple[int, str]] = (),
     named: bool = True,
     marked_gaps: bool = True,
+    span: tuple[int, int] | None = None,
 ) -> Line:
-    """Return the part of a ``series`` with ``after <= step <= upto`` inside ``window`` as a line.
+    """Return the part of a curve with ``after <= step <= upto`` inside ``window`` as a line.
 
     The last point at or before ``after`` is included, so that a branch begins where its parent was.
-    ``changes`` are (step, text) pairs of interventions to mark on the curve.
+    ``changes`` are (step, text) pairs of interventions to mark on the curve. It is drawn in about
+    ``limit`` stretches of the steps in ``span``, or of its own.
     """
+    whole = points if isinstance(points, Buckets) else _of_points(points)
     low, high = window
-    joined = int(np.searchsorted(series.steps, after, side="right")) - 1
-    first = int(series.steps[joined]) - 1 if joined >= 0 else -1
-    begin = max(first, -1 if low is None else low - 1)
+    joined = int(np.searchsorted(whole.steps, after, side="right")) - 1
+    begin = int(whole.steps[joined]) - 1 if joined >= 0 else -1
+    begin = max(begin, -1 if low is None else low - 1)
     ends = [end for end in (upto, high) if end is not None]
-    section = series.cut(begin, min(ends) if ends else None)
-    thin = downsample(section, points)
-    smooth = smooth_at(series, weight, thin.steps)
-    broken = [] if not marked_gaps else _gap_middles(section)[:_MOST_GAPS]
+    section = whole.cut(begin, min(ends) if ends else None)
+    thin = section.reduced(_stretches(section.steps, limit, span))
+    smooth = whole.smooth(weight)[np.searchsorted(whole.steps, thin.steps)]
+    broken = _gap_middles(section.gaps)[:_MOST_GAPS] if marked_gaps else []
     marked = [(step, words) for step, words in changes if begin < step]
     heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
     placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
+    lows = _numbers(thin.low)
     return Line(
         name=name,
         style=style,
         steps=thin.steps.tolist(),
         xs=_floats(to_x(thin.steps)),
-        raw=_numbers(thin.values),
+        low=lows,
+        high=lows if np.array_equal(thin.low, thin.high, equal_nan=True) else _numbers(thin.high),
+        raw=_numbers(thin.last),
         smooth=_numbers(smooth),
         gaps=_floats(to_x(np.array(broken, np.int64))),
         marks=[
@@ -158,7 +184,7 @@ def line(
             if y is not None
         ],
         named=named,
-        norm=_norm(series, weight, thin.steps),
+        norm=_norm(whole, weight, thin.steps),
     )
 
 
@@ -176,6 +202,7 @@ def chart(
     fill: bool = False,
     origin: int = 0,
     guides: Sequence[float] = (),
+    foot: int = FOOT,
 ) -> Chart:
     """Return a chart whose ranges hold every finite point of its lines."""
     xs = [x for curve in lines for x in (curve.xs[:1] + curve.xs[-1:])]
@@ -197,6 +224,7 @@ def chart(
         fill,
         origin,
         tuple(guides),
+        foot,
     )
 
 
@@ -236,23 +264,27 @@ def since(start: int) -> ToX:
 def along(by_step: Mapping[int, float]) -> ToX:
     """Return the axis of a quantity known at some steps (epochs), linear between and beyond."""
     places = sorted(by_step)
-    return _interpolated(
+    return interpolated(
         np.array(places, np.float64), np.array([by_step[step] for step in places], np.float64)
     )
 
 
-def hours(series: Series) -> ToX:
+def hours(points: Series | Buckets) -> ToX:
     """Return the axis of hours spent training, without waits between a node and its resume."""
-    if series.steps.size < 2:
-        return _interpolated(np.zeros(1), np.zeros(1))
-    taken = np.diff(series.times)
-    usual = float(np.median(taken))
-    taken = np.where((taken < 0) | (taken > 50 * max(usual, 1e-3)), usual, taken)
+    steps, times = points.steps, points.times
+    if steps.size < 2:
+        return interpolated(np.zeros(1), np.zeros(1))
+    # Of a step: stretches differ in length.
+    taken, count = np.diff(times), np.diff(steps)
+    usual = float(np.median(taken / count))
+    taken = np.where((taken < 0) | (taken > 50 * count * max(usual, 1e-3)), usual * count, taken)
     spent = np.concatenate(([0.0], np.cumsum(taken))) / 3600.0
-    return _interpolated(series.steps.astype(np.float64), spent)
+    return interpolated(steps.astype(np.float64), spent)
 
 
-def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
+def interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
+    """Return the axis of a quantity known at some steps, linear between and beyond them."""
+
     def to_x(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
         if places.size < 2:
             return np.full(step_array.size, values[0] if values.size else 0.0)
@@ -264,20 +296,45 @@ def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> T
     return to_x
 
 
-def _norm(series: Series, weight: float, drawn: NDArray[np.int64]) -> float:
+def _of_points(series: Series) -> Buckets:
+    return Buckets.of_points(series.steps, series.values, series.times)
+
+
+def _stretches(
+    steps: NDArray[np.int64], count: int, span: tuple[int, int] | None
+) -> NDArray[np.int64]:
+    """Return where the stretches begin in which a curve is drawn.
+
+    Those of all curves of a chart end at the same steps, so that the curves share their positions.
+    """
+    if steps.size <= count:
+        return np.arange(steps.size)
+    low, high = span or (int(steps[0]), int(steps[-1]))
+    place = (steps - low) * count // max(1, high - low + 1)
+    # The first point begins a branch where its parent was: it is never in a stretch with others.
+    return np.union1d([0, 1], np.flatnonzero(np.diff(place)) + 1)
+
+
+def _norm(whole: Buckets, weight: float, drawn: NDArray[np.int64]) -> float:
     upto = int(drawn[-1]) if drawn.size else -1
-    return 1.0 - weight ** int(np.isfinite(series.cut(-1, upto).values).sum())
+    return 1.0 - weight ** int(whole.count[whole.steps <= upto].sum())
 
 
-def _gap_middles(series: Series) -> list[int]:
+def _gap_middles(gaps: Gaps) -> list[int]:
     """Return the step in the middle of each run of values that are not finite."""
-    edges = np.diff(np.concatenate(([0], ~np.isfinite(series.values), [0])).astype(np.int8))
-    pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-    return [int(series.steps[(first + end - 1) // 2]) for first, end in pairs]
+    firsts = np.flatnonzero(~gaps.follows)
+    if gaps.steps.size and (not firsts.size or firsts[0]):
+        firsts = np.append(0, firsts)
+    ends = np.append(firsts[1:], gaps.steps.size)
+    return [
+        int(gaps.steps[(first + end - 1) // 2]) for first, end in zip(firsts, ends, strict=False)
+    ]
 
 
 def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float]:
-    values = [y for curve in lines for y in (*curve.raw, *curve.smooth) if y is not None]
+    values = [
+        y for curve in lines for y in (*curve.low, *curve.high, *curve.smooth) if y is not None
+    ]
     values = [y for y in values if y > 0] if log else values
     low, high = min(values, default=0.0), max(values, default=1.0)
     if fill:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from branchtrack.analysis import curves
-from branchtrack.db.metrics import Series
+from branchtrack.analysis.courses import difference
+from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import chart
 from branchtrack.web.charts.chart import Chart, Line, ToX
 from branchtrack.web.svg.marks import TRUNK
 from branchtrack.web.view.comparison import Comparison, Side
 from branchtrack.web.view.tree import change_words
 
-_POINTS = 700
+_POINTS = 300
 _SHORT = 130
 
 
@@ -36,7 +36,7 @@ def build_charts(
     """
     a, b = comparison.pair(comparison.metric)
     to_a, to_b = _axes(comparison, axis, a, b)
-    shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
+    shared: dict[str, Any] = {"weight": weight, "limit": _POINTS, "window": window}
     lines = _lines(comparison, (a, b), (to_a, to_b), shared)
     fork = (
         None if comparison.fork_step is None else float(to_a(np.array([comparison.fork_step]))[0])
@@ -56,7 +56,7 @@ def build_charts(
     )
     title = f"{comparison.b.name} − {comparison.a.name}"
     gap = chart.line(
-        curves.difference(a, b, comparison.fork_step),
+        difference(a, b, comparison.fork_step, window),
         name=title,
         style=comparison.style(comparison.b),
         to_x=to_b,
@@ -79,7 +79,7 @@ def build_charts(
 
 def _lines(
     comparison: Comparison,
-    series: tuple[Series, Series],
+    series: tuple[Buckets, Buckets],
     axes: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
@@ -105,7 +105,7 @@ def _lines(
     return [line for line in lines if line.xs]
 
 
-def _axes(comparison: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
+def _axes(comparison: Comparison, axis: str, a: Buckets, b: Buckets) -> tuple[ToX, ToX]:
     if axis == "since":
         start = comparison.fork_step or 0
         return chart.since(start), chart.since(start)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from markupsafe import Markup
 
-from branchtrack.core.formats import MINUS
-from branchtrack.web.charts.chart import Chart, Line
+from branchtrack.core.formats import axis_label
+from branchtrack.web.charts.chart import FOOT, Chart, Line
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
-#: Pixels above the highest and below the lowest point; the x labels stand in the lower part.
-_TOP, _BOTTOM = 12, 30
-#: Points per curve: more cannot be seen at this size.
-_POINTS = 300
+#: Pixels above the highest point.
+_TOP = 12
 #: With more curves than this the raw ones are not drawn: they could not be told apart.
 _MANY = 16
 #: Names stand in the margin to the right of the curves; the script uses the same sizes.
@@ -86,7 +83,7 @@ def plot(chart: Chart) -> Markup:
 
 
 def _floor(chart: Chart) -> int:
-    return chart.height - _BOTTOM
+    return chart.height - chart.foot
 
 
 def _y(chart: Chart, value: float) -> float:
@@ -112,6 +109,8 @@ def _grid(chart: Chart) -> Markup:
     for nth, value in enumerate(ticks(chart.x_low, chart.x_high, 8)):
         x = percent(chart.share(value))
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="grid"))
+        if chart.foot < FOOT:
+            continue
         text = f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
         spot = {"x": x, "y": chart.height - 10, "class_": "minor" if nth % 2 else None}
         parts.append(el("text", text, text_anchor="middle", **spot))
@@ -119,17 +118,22 @@ def _grid(chart: Chart) -> Markup:
 
 
 def _curves(chart: Chart, line: Line) -> Markup:
-    """Return the faint raw curve under the smoothed one, in a box stretched to the width."""
-    indices = _thinned(line.raw)
+    """Return the smoothed curve over its band or its faint raw one, stretched to the width."""
     paths = []
-    for kind, values in (("raw", line.raw), ("curve", line.smooth)):
-        if kind == "raw" and (chart.fill or not chart.smoothed or len(chart.lines) > _MANY):
-            continue
-        spots = [(line.xs[index], values[index]) for index in indices]
-        edge = f"{kind} edge" if chart.fill else kind
-        paths.append(el("path", d=_path(chart, spots), class_=edge))
-        if chart.fill:
-            paths.append(el("path", d=_area(chart, spots), class_="fill"))
+    if not chart.fill and len(chart.lines) <= _MANY:
+        if line.is_band:
+            paths.append(el("path", d=_band(chart, line), class_="fill"))
+        elif line.smooth != line.low:
+            paths.append(el("path", d=_path(chart, line.xs, line.low), class_="raw"))
+    paths.append(
+        el(
+            "path",
+            d=_path(chart, line.xs, line.smooth),
+            class_="curve edge" if chart.fill else "curve",
+        )
+    )
+    if chart.fill:
+        paths.append(el("path", d=_area(chart, line), class_="fill"))
     return el(
         "svg",
         *paths,
@@ -141,39 +145,49 @@ def _curves(chart: Chart, line: Line) -> Markup:
     )
 
 
-def _thinned(values: Sequence[float | None]) -> list[int]:
-    """Return the points to draw: of each few the first and the extremes, and every gap."""
-    size = max(1, 2 * len(values) // _POINTS)
-    indices: list[int] = []
-    for start in range(0, len(values), size):
-        bucket = range(start, min(start + size, len(values)))
-        present = [index for index in bucket if values[index] is not None]
-        gaps = [index for index in bucket if values[index] is None]
-        extremes = (
-            f(present, key=lambda index: values[index] or 0.0) for f in (min, max) if present
-        )
-        indices += sorted({bucket[0], *extremes, *gaps})
-    return indices + [len(values) - 1] if values and indices[-1] != len(values) - 1 else indices
+def _runs(
+    chart: Chart, xs: Sequence[float], *columns: Sequence[float | None]
+) -> Iterator[list[tuple[float, ...]]]:
+    """Yield the pixels (x, y of each column) of every run of positions that have all values."""
+    scale, left = 1000 / ((chart.x_high - chart.x_low) or 1), chart.x_low
+    places = [(x - left) * scale for x in xs]
+    heights = [[None if y is None else _y(chart, y) for y in values] for values in columns]
+    run: list[tuple[float, ...]] = []
+    for row in zip(places, *heights, strict=True):
+        if None in row:
+            if run:
+                yield run
+            run = []
+        else:
+            run.append(row)
+    if run:
+        yield run
 
 
-def _path(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
-    parts = []
-    for drawn, group in groupby(spots, key=lambda spot: spot[1] is not None):
-        if drawn:
-            places = (f"{chart.share(x) * 1000:.1f},{_y(chart, y or 0.0):.1f}" for x, y in group)
-            parts.append("M" + "L".join(places))
-    return "".join(parts)
+def _path(chart: Chart, xs: Sequence[float], values: Sequence[float | None]) -> str:
+    return "".join("M" + _joined(run) for run in _runs(chart, xs, values))
 
 
-def _area(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
+def _band(chart: Chart, line: Line) -> str:
+    """Return the area between the extremes of a curve."""
+    return "".join(
+        f"M{_joined([(x, high) for x, _, high in run])}"
+        f"L{_joined([(x, low) for x, low, _ in reversed(run)])}Z"
+        for run in _runs(chart, line.xs, line.low, line.high)
+    )
+
+
+def _area(chart: Chart, line: Line) -> str:
     """Return the area between a curve and zero."""
-    zero, parts = _y(chart, 0.0), []
-    for drawn, group in groupby(spots, key=lambda spot: spot[1] is not None):
-        if drawn:
-            run = [(chart.share(x) * 1000, _y(chart, y or 0.0)) for x, y in group]
-            edge = "L".join(f"{x:.1f},{y:.1f}" for x, y in run)
-            parts.append(f"M{run[0][0]:.1f},{zero:.1f}L{edge}L{run[-1][0]:.1f},{zero:.1f}Z")
-    return "".join(parts)
+    zero = _y(chart, 0.0)
+    return "".join(
+        f"M{run[0][0]:.0f},{zero:.1f}L{_joined(run)}L{run[-1][0]:.0f},{zero:.1f}Z"
+        for run in _runs(chart, line.xs, line.smooth)
+    )
+
+
+def _joined(spots: Sequence[tuple[float, ...]]) -> str:
+    return "L".join([f"{x:.0f},{y:.1f}" for x, y in spots])
 
 
 def _marks(chart: Chart, line: Line) -> list[Markup]:
@@ -241,4 +255,4 @@ def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.6g}".replace("-", MINUS, 1)
+    return axis_label(value)

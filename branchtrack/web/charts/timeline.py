@@ -74,7 +74,7 @@ class Drawing:
                 style=view.style,
                 start=view.start,
                 end=view.step,
-                parent=places.get(view.parent.branch_id) if view.parent else None,
+                parent=places.get(view.origin.branch_id) if view.origin else None,
                 live=view.is_live,
                 marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
             )
@@ -97,7 +97,7 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
     """Describe the timeline in a sentence."""
     parts = []
     for view in branches:
-        origin = f" forks at step {steps(view.start)} and" if view.parent else ""
+        origin = f" forks at step {steps(view.start)} and" if view.origin else ""
         parts.append(f"{view.name}{origin} reaches step {steps(view.step)}")
     span = f"steps {steps(shown.low)} to {steps(shown.high)}"
     return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,21 +20,24 @@ from branchtrack.core.formats import plural, state_words, steps
 from branchtrack.core.records import Event, Run, Segment
 from branchtrack.db import audit, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.metrics import Series
 from branchtrack.db.views import chart_series
 
 #: Ids, and numbers of as many digits as every database can store.
-_CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
+_CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}(:-?[0-9]{1,18}){1,64})*")
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """What a reader knows of a run: its newest event, and a step of each live segment."""
+    """What a reader knows of a run: its newest event, and of each live segment a step of each
+    metric, in their order."""
 
     event: int
-    reached: Mapping[str, int] = field(default_factory=dict)
+    reached: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return "~".join([str(self.event), *(f"{key}:{step}" for key, step in self.reached.items())])
+        pairs = (":".join([key, *map(str, steps)]) for key, steps in self.reached.items())
+        return "~".join([str(self.event), *pairs])
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
@@ -43,14 +46,23 @@ class Cursor:
             return None
         first, *rest = text.split("~")
         pairs = (pair.split(":") for pair in rest)
-        return cls(int(first), {segment: int(step) for segment, step in pairs})
+        return cls(int(first), {segment: tuple(map(int, steps)) for segment, *steps in pairs})
+
+
+#: States that may still change.
+_OPEN = frozenset((*lifecycle.LIVE, "waiting", "lost"))
+#: Points (step, value) of each metric.
+_Points = dict[str, list[tuple[int, float | None]]]
 
 
 class Follower:
-    """A reader of one run; ``look`` returns what is new since the last look."""
+    """A reader of some metrics of one run; ``look`` returns what is new since the last look."""
 
-    def __init__(self, database: Database, run: Run, metric: str, cursor: Cursor) -> None:
-        self.database, self.run, self.metric, self.cursor = database, run, metric, cursor
+    def __init__(
+        self, database: Database, run: Run, metrics: Sequence[str], cursor: Cursor
+    ) -> None:
+        self.database, self.run, self.cursor = database, run, cursor
+        self.metrics = tuple(dict.fromkeys(metrics))
         self._names: dict[str, str] = {}
         self._states: dict[str, str] = {}
         self._heads: dict[str, int] = {}
@@ -58,7 +70,7 @@ class Follower:
     @property
     def state(self) -> tuple[Any, ...]:
         """Return what determines the next look: followers with equal states will see the same."""
-        return (self.run.id, self.metric, str(self.cursor), *map(str, (self._states, self._heads)))
+        return (self.run.id, self.metrics, str(self.cursor), *map(str, (self._states, self._heads)))
 
     def id_after(self, _data: dict[str, Any]) -> str:
         """Return the cursor after the last look, of which all messages come together."""
@@ -68,8 +80,10 @@ class Follower:
         """Return messages (name, data): ``changed`` for a new record, ``progress`` in training."""
         with self.database.read() as connection:
             happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
+            keys = {*self.cursor.reached, *self._states, *(event.ref for event in happened)}
             every = {
-                segment.id: segment for segment in segments.list_of_run(connection, self.run.id)
+                segment.id: segment
+                for segment in segments.unended_of_run(connection, self.run.id, keys)
             }
             self._learn_names(connection, every.values())
             now = time.time()
@@ -79,15 +93,15 @@ class Follower:
         lost = [key for key, state in states.items() if self._is_newly_lost(key, state)]
         if happened or lost:
             messages.append(("changed", self._changed(happened, lost, every)))
-        self._states = states
+        self._states = {key: state for key, state in states.items() if state in _OPEN}
         heads = {
             key: segment.step for key, segment in every.items() if states[key] in lifecycle.LIVE
         }
-        if any(points.values()) or heads != self._heads:
+        if points or heads != self._heads:
             messages.append(("progress", self._progress(points, every, heads)))
         self._heads = heads
         event = happened[-1].id if happened else self.cursor.event
-        reached = {key: step for key, step in self.cursor.reached.items() if key in heads}
+        reached = {key: known for key, known in self.cursor.reached.items() if key in heads}
         self.cursor = Cursor(event, reached)
         return messages
 
@@ -98,24 +112,34 @@ class Follower:
 
     def _points(
         self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
-    ) -> dict[str, list[tuple[int, float | None]]]:
+    ) -> dict[str, _Points]:
         """Return new points by segment, of those that train and those that have just ended."""
-        live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
-        # A segment id from a reader is one of this run, or is ignored.
-        reader_steps = {key: step for key, step in self.cursor.reached.items() if key in every}
-        after = {**live, **reader_steps}
-        new_points = chart_series.points_after(connection, after, self.metric)
-        for key, series in new_points.items():
-            if series.steps.size:
-                after[key] = int(series.steps[-1])
-        self.cursor = Cursor(self.cursor.event, after)
-        return {
-            key: [
-                (step, value if math.isfinite(value) else None)
-                for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
-            ]
-            for key, series in new_points.items()
+        before = (-1,) * len(self.metrics)
+        reached = {key: before for key, state in states.items() if state in lifecycle.LIVE}
+        for key, steps_before in self.cursor.reached.items():
+            # A segment id from a reader is one of this run, or is ignored.
+            if key in every:
+                reached[key] = (steps_before + before)[: len(before)]
+        after = {
+            (key, name): step
+            for key, steps_before in reached.items()
+            for name, step in zip(self.metrics, steps_before, strict=True)
         }
+        series = chart_series.points_of_each_after(connection, after)
+        newest = after | {
+            key: int(new_points.steps[-1])
+            for key, new_points in series.items()
+            if new_points.steps.size
+        }
+        self.cursor = Cursor(
+            self.cursor.event,
+            {key: tuple(newest[key, name] for name in self.metrics) for key in reached},
+        )
+        by_segment: dict[str, _Points] = {}
+        for (key, name), new_points in series.items():
+            if new_points.steps.size:
+                by_segment.setdefault(key, {})[name] = _pairs(new_points)
+        return by_segment
 
     def _is_newly_lost(self, key: str, state: str) -> bool:
         return state == "lost" and self._states.get(key, state) != "lost"
@@ -147,7 +171,7 @@ class Follower:
 
     def _progress(
         self,
-        points: Mapping[str, list[tuple[int, float | None]]],
+        points: Mapping[str, _Points],
         every: Mapping[str, Segment],
         heads: Mapping[str, int],
     ) -> dict[str, Any]:
@@ -156,5 +180,12 @@ class Follower:
             "heads": {
                 name[key]: {"step": step, "rate": every[key].rate} for key, step in heads.items()
             },
-            "points": {name[key]: new_points for key, new_points in points.items() if new_points},
+            "points": {name[key]: new_points for key, new_points in points.items()},
         }
+
+
+def _pairs(series: Series) -> list[tuple[int, float | None]]:
+    return [
+        (step, value if math.isfinite(value) else None)
+        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+    ]

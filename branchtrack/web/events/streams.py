@@ -25,6 +25,8 @@ blueprint = Blueprint("streams", __name__)
 #: The key in the WSGI environment of a function that takes over a `Stream`, if the server has one.
 TAKE_OVER = "branchtrack.take_over"
 _RETRY_AFTER = 5
+#: Metrics of one stream.
+_METRICS = 16
 _KEY = "branchtrack-streams"
 
 
@@ -54,7 +56,10 @@ def events(run: str) -> Response:
     cursor = Cursor.parse(last_id) if last_id else Cursor(newest)
     if cursor is None:
         raise InvalidInput("after", last_id, "the id of a message of this stream, or none")
-    return stream(Follower(database, run_record, request.args.get("metric") or "loss", cursor))
+    metrics = [name for name in request.args.getlist("metric") if name] or ["loss"]
+    if len(metrics) > _METRICS:
+        raise InvalidInput("metric", ", ".join(metrics), f"at most {_METRICS} metrics")
+    return stream(Follower(database, run_record, metrics, cursor))
 
 
 def stream(follower: pump.Reader) -> Response:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core import formats
 from branchtrack.core.forks.relative_values import is_relative, resolved
 from branchtrack.core.forks.value_lists import listed
-from branchtrack.core.formats import exact_setting
 from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
@@ -25,6 +25,8 @@ PAUSE_FREE = "pause-free"
 #: Prefix of the value that a setting's field had when the form was made.
 BEFORE = "was."
 ARGUMENT = "arg."
+#: Button of a relative value: ``lr=x0.5``.
+QUICK = "quick"
 #: Fields that have no meaning if they are empty.
 _OPTIONAL = ("name", "message", "values", "add", "remove", "weights", *CONDITIONS)
 
@@ -63,6 +65,19 @@ def intervention(
     return payload
 
 
+def pressed(form: Mapping[str, str], **more: str) -> Mapping[str, str]:
+    """Return a form with the value of the relative button that was pressed, if one was.
+
+    Whatever was typed into the field of its setting is replaced; all other fields count as usual.
+    ``more`` are fields that the button stands for, too.
+    """
+    if QUICK not in form:
+        return form
+    name, _, value = form[QUICK].partition("=")
+    others = {key: text for key, text in form.items() if key != QUICK}
+    return {**others, **more, PREFIX + name: value}
+
+
 def conditions(form: Mapping[str, str]) -> dict[str, Any]:
     """Return the conditions of a form, in the form that `control.submit` takes.
 
@@ -77,8 +92,11 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def written(value: Any) -> str:
-    """Return a setting as its field has it: as it would be typed, and empty without a value."""
-    return "" if value is None else exact_setting(value)
+    """Return a setting as its field has it: as it would be typed, and empty without a value.
+
+    Numbers have six digits; a field that still has them is no change.
+    """
+    return formats.typed(value)
 
 
 def changed_settings(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from branchtrack.analysis import payloads_comparison, payloads_weights, side_by_side
+from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
+from branchtrack.web.charts import side_by_side as side_by_side_charts
 from branchtrack.web.charts.guides import steps_to_mark
 from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
@@ -21,12 +25,20 @@ from branchtrack.web.view.tree import HELD_OUT
 
 blueprint = Blueprint("compare", __name__)
 
+#: What an address names more than two lines by, or by their group.
+_SEVERAL = ("with", "group", "base")
+
+#: Weights up to this are compared without being asked for.
+_UNASKED_BYTES = 1 << 27
+
 
 @blueprint.get("/compare")
 def show() -> AnyResponse:
     """Return the page; branches ticked on a tree page are redirected to its proper address."""
     if "pick" in request.args:
         return _from_ticks()
+    if any(name in request.args for name in _SEVERAL):
+        return _several()
     chosen = _options()
     compared = _read()
     upper, lower = comparison.build_charts(compared, **chosen)
@@ -62,10 +74,28 @@ def nodes() -> Response:
     return respond("compare/nodes.html", compared=compared, a=compared.a, b=compared.b)
 
 
+@blueprint.get("/compare/weights")
+def weights() -> Response:
+    """Return how far the weights of two sides are apart; with ``most=page``, of small ones only."""
+    a, b = _references("sides", "as RUN/BRANCH or as nodes")
+    is_part = query.choice("most", ("all", "page")) == "page"
+    with services().database.read() as connection:
+        planned = payloads_weights.plan(connection, a, b)
+    size = payloads_weights.size(planned)
+    later = size if is_part and size > _UNASKED_BYTES else 0
+    # Files are read without a transaction.
+    measured = (
+        {"rows": [], "notes": []}
+        if later
+        else payloads_weights.measured(services().store, planned, payloads_weights.MOST)
+    )
+    return respond("compare/weights.html", a=a, b=b, planned=planned, weights=measured, later=later)
+
+
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
     """Return every point of both branches: step, A, B, and the difference where both have one."""
-    compared = _read()
+    compared = _read(whole=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", compared.a.ref, compared.b.ref, "difference"])
@@ -76,6 +106,51 @@ def as_csv() -> Response:
     return answer
 
 
+def _several() -> AnyResponse:
+    """Return the page of more than two; two lead to their own."""
+    refs = [request.args.get(name, "").strip() for name in ("a", "b")]
+    refs += [text.strip() for text in request.args.getlist("with")]
+    base, metric = request.args.get("base") or None, request.args.get("metric") or None
+    chosen = _options()
+    del chosen["at"]
+    is_whole = query.choice("settings", ("differing", "all")) == "all"
+    with services().database.read() as connection:
+        groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
+        refs = side_by_side.expanded(connection, [ref for ref in refs if ref], groups)
+        if len(refs) == 2 and all("/" in ref for ref in refs):
+            a, b = refs if base in (None, refs[0]) else refs[::-1]
+            return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
+        several = side_by_side.read(connection, refs, base=base, metric=metric)
+        shares = payloads_comparison.shares(connection, several)
+        surroundings = payloads_comparison.surroundings(connection, several)
+    _check_metric(several.metrics.names, metric)
+    upper, lower = side_by_side_charts.build_charts(several, **chosen)
+    return respond(
+        "compare/several.html",
+        several=several,
+        styles=side_by_side_charts.styles(several),
+        upper=upper,
+        lower=lower,
+        upper_plot=plots.plot(upper),
+        upper_axis=plots.y_axis(upper),
+        lower_plot=plots.plot(lower),
+        lower_axis=plots.y_axis(lower),
+        samples_rows=chart.sampled(upper.lines),
+        ranked=payloads_comparison.ranked(several),
+        higher=is_higher_better(several.ranked_by),
+        settings=several.settings(),
+        all_settings=is_whole,
+        metrics=several.newest(),
+        changed=several.changes(),
+        shares=shares,
+        surroundings=surroundings,
+        options={**chosen, "smooth": f"{chosen['weight']:g}"},
+        filters=_filters_of_several(),
+        bases=[(line.ref, line.name) for line in several.lines],
+        smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
+    )
+
+
 def _references(noun: str, written: str) -> tuple[str, str]:
     a, b = request.args.get("a", "").strip(), request.args.get("b", "").strip()
     for field, text in (("a", a), ("b", b)):
@@ -84,27 +159,38 @@ def _references(noun: str, written: str) -> tuple[str, str]:
     return a, b
 
 
-def _read() -> Comparison:
+def _read(*, whole: bool = False) -> Comparison:
     a, b = _references("branches", "as RUN/BRANCH")
+    metric, window = request.args.get("metric") or None, query.window()
     with services().database.read() as connection:
-        compared = read(connection, a, b, request.args.get("metric") or None)
-    if compared.metric not in compared.metrics and request.args.get("metric"):
-        fix = "These exist: " + ", ".join(compared.metrics) + "." if compared.metrics else ""
-        raise NotFound("metric", compared.metric, compared.metrics, fix=fix)
+        compared = read(connection, a, b, metric, window=window, whole=whole)
+    _check_metric(compared.metrics, request.args.get("metric") or None)
     return compared
 
 
+def _check_metric(names: Sequence[str], metric: str | None) -> None:
+    if metric is not None and metric not in names:
+        fix = "These exist: " + ", ".join(names) + "." if names else ""
+        raise NotFound("metric", metric, names, fix=fix)
+
+
 def _from_ticks() -> AnyResponse:
-    """Redirect from two ticked branches (with a slash) or nodes to the page of their comparison."""
+    """Redirect from two to eight ticked branches (with a slash) or nodes to their comparison."""
     picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
-    if len(picked) != 2:
+    if not 2 <= len(picked) <= side_by_side.MOST:
         count = f"{len(picked)} were" if len(picked) != 1 else "One was"
         raise InvalidInput(
-            "pick", picked, "boxes of two different branches or nodes", what=f"{count} ticked."
+            "pick",
+            picked,
+            f"boxes of 2 to {side_by_side.MOST} different branches or nodes",
+            what=f"{count} ticked.",
         )
-    a, b = picked
+    a, b, *others = picked
+    metric = request.args.get("metric") or None
+    if others:
+        values: dict[str, Any] = {"a": a, "b": b, "metric": metric, "with": others}
+        return redirect(url_for("compare.show", **values), 303)
     if "/" in a and "/" in b:
-        metric = request.args.get("metric") or None
         return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
     return redirect(url_for("compare.nodes", a=a, b=b), 303)
 
@@ -125,6 +211,14 @@ def _filters() -> dict[str, Any]:
     names = ("a", "b", "metric", "x", "y", "smooth")
     choices = {name: request.args.get(name) or None for name in names}
     return {**choices, "from": low, "to": high, "at": steps_to_mark()}
+
+
+def _filters_of_several() -> dict[str, Any]:
+    low, high = query.window()
+    names = ("a", "b", "base", "metric", "x", "y", "smooth", "settings")
+    choices: dict[str, Any] = {name: request.args.get(name) or None for name in names}
+    lists = {name: request.args.getlist(name) or None for name in ("with", "group")}
+    return {**choices, **lists, "from": low, "to": high}
 
 
 def _tabled(compared: Comparison) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from flask import request
 
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.web.charts.timeline import Drawing
+from branchtrack.web.charts.wall import Look
 from branchtrack.web.svg import timeline
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.node_rows import NodeRow
@@ -31,23 +33,28 @@ _IS_WORD = re.compile(r"[0-9a-f]{8,14}")
 
 @dataclass(frozen=True)
 class RowChanges:
-    """Rows to put on top, oldest first, rows to replace, and id prefixes of rows to remove."""
+    """What to do to the rows of a table, in this order.
 
-    added: Sequence[NodeRow]
-    changed: Sequence[NodeRow]
+    ``gone`` are prefixes of the ids of rows to remove; ``added`` are rows to insert, each with the
+    id of the row above it (None at the top); ``changed`` are rows to replace.
+    """
+
     gone: Sequence[str]
+    added: Sequence[tuple[NodeRow, str | None]]
+    changed: Sequence[NodeRow]
 
 
 @dataclass
 class Sent:
     """What the browser has of a page; everything is sent if ``live_only`` is false.
 
-    ``lanes`` and ``nodes`` are digests of what these parts show now, ``each_lane`` and ``each_row``
-    of the items in them, which tell a few changed items from the others.
+    ``charts``, ``lanes`` and ``nodes`` are digests of what these parts show now, ``each_lane`` and
+    ``each_row`` of the items in them, which tell a few changed items from the others.
     """
 
     live_only: bool
     is_drawn: bool = False
+    charts: str = ""
     lanes: str = ""
     nodes: str = ""
     each_lane: str = ""
@@ -63,11 +70,10 @@ class Sent:
         """Return whether the browser shows the rows of nodes as they are."""
         return self.live_only and self.nodes == request.args.get("nodes")
 
-    def drawn(self, total: int, requested: str | None) -> str | None:
-        """Return the metric that the browser draws, if it is still the one to show of ``total``."""
-        count, _, metric = request.args.get("drawn", "").partition(".")
-        is_same = self.live_only and count == str(total) and requested in (None, metric)
-        return metric if is_same and metric else None
+    def check_charts(self, names: Sequence[str], look: Look) -> None:
+        """Record which charts are shown."""
+        self.charts = _word(tuple(names), look)
+        self.is_drawn = self.live_only and request.args.get("charts") == self.charts
 
     def check_lanes(
         self, cursor: int, metric: str, domain: Domain, branches: Sequence[BranchView]
@@ -82,7 +88,9 @@ class Sent:
 
     def check_nodes(self, metric: str, nodes: TreeNodes) -> None:
         """Record what the rows show; a value may be read back without any event."""
-        read_back = [(node.id, node.effective, node.compared) for node in nodes.page]
+        read_back = [
+            (row.node.id, row.size, row.node.effective, row.node.compared) for row in nodes.page
+        ]
         self.nodes = _word(metric, nodes.older, nodes.newer, read_back)
 
     def take_over(self) -> None:
@@ -110,19 +118,24 @@ class Sent:
     ) -> RowChanges | None:
         """Return what to do to the rows in the browser; None if all have to be sent."""
         frame = _word(metric, nodes.older is None, nodes.newer == 0)
-        words = [row.node.id[:_PREFIX] + _row_word(row) for row in rows]
+        words = {row.first_id[:_PREFIX]: _row_word(row) for row in rows}
         sent = self._sent("each_row")
-        self.each_row = _line([frame, *words])
-        ids, sent_ids = ([word[:_PREFIX] for word in line] for line in (words, sent[1:]))
-        if sent[:1] != [frame] or not sent_ids or sent_ids[0] not in ids:
+        self.each_row = _line([frame, *(key + word for key, word in words.items())])
+        before = {word[:_PREFIX]: word[_PREFIX:] for word in sent[1:]}
+        if sent[:1] != [frame] or not before or len(words) != len(rows):
             return None
-        # New rows stand above those that the browser has, and may push some to the next page.
-        first = ids.index(sent_ids[0])
-        if ids[first:] != sent_ids[: len(ids) - first]:
-            return None
-        pairs = zip(rows[first:], words[first:], sent[1:], strict=False)
-        changed = [row for row, word, before in pairs if word != before]
-        return RowChanges(rows[:first][::-1], changed, sent_ids[len(ids) - first :])
+        keys = list(words)
+        staying = _in_order([key for key in keys if key in before], list(before))
+        pairs = zip(rows, keys, [None, *(row.first_id for row in rows)], strict=False)
+        return RowChanges(
+            gone=[key for key in before if key not in staying],
+            added=[(row, above) for row, key, above in pairs if key not in staying],
+            changed=[
+                row
+                for row, key in zip(rows, keys, strict=True)
+                if key in staying and words[key] != before[key]
+            ],
+        )
 
     def _sent(self, name: str) -> list[str]:
         """Return the digests that the browser has; none if it asks for the whole page."""
@@ -132,8 +145,30 @@ class Sent:
 
 def _row_word(row: NodeRow) -> str:
     node, branch = row.node, row.branch
-    read_back = (node.effective, node.compared)
-    return _word(branch.name, row.origin, row.value, row.delta, row.gutter, read_back)
+    facts = (node.id, node.effective, node.compared, row.size, row.forks)
+    return _word(branch.name, row.origin, row.value, row.delta, row.gutter, facts)
+
+
+def _in_order(keys: Sequence[str], before: Sequence[str]) -> set[str]:
+    """Return as many of ``keys`` as stand in the same order in ``before``.
+
+    This is a longest increasing subsequence, by patience sorting.
+    """
+    place = {key: nth for nth, key in enumerate(before)}
+    piles: list[int] = []
+    tops: list[str] = []
+    below: dict[str, str | None] = {}
+    for key in keys:
+        pile = bisect_left(piles, place[key])
+        below[key] = tops[pile - 1] if pile else None
+        piles[pile : pile + 1] = [place[key]]
+        tops[pile : pile + 1] = [key]
+    kept: set[str] = set()
+    last = tops[-1] if tops else None
+    while last is not None:
+        kept.add(last)
+        last = below[last]
+    return kept
 
 
 def _line(words: Sequence[str]) -> str:

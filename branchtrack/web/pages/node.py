@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response
-from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
@@ -16,18 +15,24 @@ from branchtrack.core.builtin_settings import declared as by_name
 from branchtrack.core.forks import reversal
 from branchtrack.core.formats import as_number, exact_setting
 from branchtrack.core.overrides import offered
-from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
+from branchtrack.core.records import Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes
-from branchtrack.db.views import tree_nodes, tree_outline
-from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
+from branchtrack.db.views import tree_outline
+from branchtrack.db.views.nearby import node_place
+from branchtrack.db.views.nearby.node_place import BranchName, NodePlace, Surroundings
 from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.view import node_rows, request_lines
-from branchtrack.web.view.tree import TreeView, change_words, standing_nodes
+from branchtrack.web.view import certificate_lines, node_rows, request_lines
+from branchtrack.web.view.tree import BranchView, change_words
 
 blueprint = Blueprint("node", __name__)
+#: Steps before and after the node that its charts show at least.
+_AROUND = 25
+#: Steps of a long way from the root that are shown at its ends.
+_FIRST, _LAST = 3, 9
 #: Values read back along with the settings; of each optimizer if there are several.
 _MEASURED = {
     "lr_now": "effective learning rate: the base times where the schedule stands",
@@ -81,9 +86,18 @@ class Step:
     """An entry of the breadcrumb: a node where the line changed branches or settings."""
 
     node: NodeSummary
-    branch: Branch
+    branch: BranchName
     words: str
-    skipped: int
+    is_after_others: bool
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A node beside this one, its branch, and how it stands to this one."""
+
+    how: str
+    node: NodeSummary
+    branch: BranchName
 
 
 @blueprint.get("/nodes/<node_id>")
@@ -91,25 +105,29 @@ def show(node_id: str) -> Response:
     """Return the page of a node."""
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
-        view, lineage = _tree(connection, node)
+        place = node_place.read(connection, node)
+        around = node_place.surroundings(connection, node, _named(place, node))
         stored = nodes.checkpoint(connection, node.state_digest, need="record")
         requests, audit = tree_outline.history(connection, node)
-    requests, audit = _refreshed(node, view, requests, audit)
-    branch = view.by_branch[node.branch_id]
-    segment = view.outline.segments.get(node.segment_id)
-    parent = view.by_id.get(node.parent_id or "")
-    offered_settings = offered(by_name(segment.declared if segment else []), node.settings)
+    requests, audit = _refreshed(node, place, requests, audit)
+    branch = _branch(place, around)
+    segment = place.segments.get(node.segment_id)
+    parent = around.by_id.get(node.parent_id or "")
+    declarations = by_name(segment.declared if segment else [])
     return respond(
         "node/index.html",
         node=node,
-        run=view.run,
+        run=place.run,
+        charts=wall.around(place.run.name, branch.name, node.step, max(_AROUND, branch.step // 10)),
         branch=branch,
         parent=parent,
-        merged=_merged(view, node),
-        parent_branch=view.by_branch[parent.branch_id] if parent else None,
-        crumbs=_crumbs(view, lineage.lines[node.id]),
-        children=_children(view, node),
-        settings=_settings(node, by_name(segment.declared if segment else [])),
+        merged=_merged(place, around, node),
+        parent_branch=place.branches[parent.branch_id] if parent else None,
+        crumbs=_crumbs(place, around.line),
+        neighbours=_neighbours(place, around, node),
+        children=_listed(place, around, around.children),
+        siblings=_listed(place, around, around.siblings),
+        settings=_settings(node, declarations),
         proofs=node_rows.proofs(node.changes, node.effective),
         measured=_measured(node),
         notes=_MEASURED,
@@ -121,44 +139,80 @@ def show(node_id: str) -> Response:
         audit=audit,
         described={item.id: request_lines.describe_request(item) for item in requests},
         command=_command(node),
-        others=[item for item in view.branches if item.branch.id != branch.branch.id],
+        others=[item for item in place.branches.values() if item.id != node.branch_id],
         restore=restores.sentence(node.compared) if node.compared else "",
-        is_reversible=reversal.is_reversible(node, offered_settings),
+        is_reversible=reversal.is_reversible(node, offered(declarations, node.settings)),
         is_last=branch.branch.head_id == node.id,
         ended=branch.status not in lifecycle.LIVE,
         certified=branch.certified,
-        live=view.live,
+        live=_live(place),
     )
 
 
 def _refreshed(
-    node: Node, view: TreeView, requests: list[Request], audit: list[Event]
+    node: Node, place: NodePlace, requests: list[Request], audit: list[Event]
 ) -> tuple[list[Request], list[Event]]:
     """Return a node's history, reloaded if it had requests that will never be answered."""
-    seen: list[list[Event]] = [audit]
+    database, seen = services().database, [audit]
 
     def reload() -> list[Request]:
-        with services().database.read() as connection:
+        with database.read() as connection:
             listed, events = tree_outline.history(connection, node)
         seen.append(events)
         return listed
 
-    refreshed = request_lines.refresh_if_orphaned(
-        services().database, requests, view.outline.segments, view.now, reload
-    )
+    every = request_lines.segments_of(database, requests, place.segments)
+    refreshed = request_lines.refresh_if_orphaned(database, requests, every, now(), reload)
     return list(refreshed), seen[-1]
 
 
-def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
-    """Return the run's branches, and of its nodes those above and below this one."""
-    outline = tree_outline.trees(connection, [node.run_id])[node.run_id]
-    lineage = tree_nodes.lineage(
-        connection,
-        [node.id],
-        ids=[*standing_nodes(outline), node.parent_id or "", node.merge_parent_id or ""],
-        children_of=node.id,
-    )
-    return TreeView(outline, TreeNodes(lineage.by_id), now()), lineage
+def _named(place: NodePlace, node: Node) -> list[str]:
+    """Return the ids of nodes that the page names beside those around this one."""
+    ids = [place.branch.head_id, node.merge_parent_id]
+    if place.certificate is not None:
+        ids += [place.certificate.from_node_id, place.certificate.to_node_id]
+    return [name for name in ids if name]
+
+
+def _branch(place: NodePlace, around: Surroundings) -> BranchView:
+    branch = place.branch
+    segment = place.segments.get(branch.segment_id or "")
+    status = "empty" if segment is None else lifecycle.segment_status(segment, now())
+    head = around.by_id.get(branch.head_id or "")
+    certified = certificate_lines.find(place.certificate, around.by_id, head)
+    return BranchView(branch, segment, status, head, None, certified=certified)
+
+
+def _live(place: NodePlace) -> list[BranchName]:
+    """Return the branches that train now."""
+    training = {
+        segment.id
+        for segment in place.segments.values()
+        if lifecycle.segment_status(segment, now()) in lifecycle.LIVE
+    }
+    return [branch for branch in place.branches.values() if branch.segment_id in training]
+
+
+def _listed(
+    place: NodePlace, around: Surroundings, ids: Sequence[str]
+) -> list[tuple[NodeSummary, BranchName]]:
+    """Return nodes with their branches."""
+    summaries = [around.by_id[name] for name in ids]
+    return [(summary, place.branches[summary.branch_id]) for summary in summaries]
+
+
+def _neighbours(place: NodePlace, around: Surroundings, node: Node) -> list[Neighbour]:
+    """Return the node before this one, and the one after it on its branch, as far as there are."""
+    parent = around.by_id.get(node.parent_id or "")
+    after = [child for child in around.children if around.by_id[child].branch_id == node.branch_id]
+    found = []
+    if parent is not None:
+        how = "previous" if parent.branch_id == node.branch_id else "parent"
+        found.append(Neighbour(how, parent, place.branches[parent.branch_id]))
+    if after:
+        following = around.by_id[after[-1]]
+        found.append(Neighbour("next", following, place.branches[following.branch_id]))
+    return found
 
 
 def _settings(node: Node, declarations: Mapping[str, Setting]) -> list[SettingRow]:
@@ -213,33 +267,30 @@ def _metrics(
     return rows
 
 
-def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Step]:
-    """Return the way from the root: nodes with changes or new branches, and the parent."""
-    steps: list[Step] = []
-    above = None
-    for distance, node in reversed(line):
-        is_listed = node.changes or node.kind in ("root", "fork", "merge") or node.parent_id is None
-        if distance == 0 or not (is_listed or distance == 1):
-            continue
-        skipped = 0 if above is None else above - distance - 1
-        branch = view.by_branch[node.branch_id].branch
-        steps.append(Step(node, branch, change_words(node.changes) or node.kind, skipped))
-        above = distance
-    return steps
+def _crumbs(place: NodePlace, line: Sequence[NodeSummary]) -> list[Step]:
+    """Return the way from the root, oldest first; of a long one its two ends."""
+    pairs = list(zip([None, *line], line, strict=False))
+    is_long = len(pairs) > _FIRST + _LAST
+    shown = [*pairs[:_FIRST], *pairs[-_LAST:]] if is_long else pairs
+    return [
+        Step(
+            node,
+            place.branches[node.branch_id],
+            change_words(node.changes) or node.kind,
+            above is not None and (node.parent_id != above.id or (is_long and number == _FIRST)),
+        )
+        for number, (above, node) in enumerate(shown)
+    ]
 
 
-def _merged(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
+def _merged(
+    place: NodePlace, around: Surroundings, node: Node
+) -> list[tuple[NodeSummary, BranchName]]:
     """Return both parents of a merge with their branches; nothing for any other node."""
     if node.merge_parent_id is None:
         return []
-    parents = [view.by_id.get(parent or "") for parent in (node.parent_id, node.merge_parent_id)]
-    return [(parent, view.by_branch[parent.branch_id].branch) for parent in parents if parent]
-
-
-def _children(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
-    candidates = list(view.by_id.values())[::-1]
-    below = [child for child in candidates if node.id in (child.parent_id, child.merge_parent_id)]
-    return [(child, view.by_branch[child.branch_id].branch) for child in below]
+    parents = [name for name in (node.parent_id, node.merge_parent_id) if name in around.by_id]
+    return _listed(place, around, [name for name in parents if name])
 
 
 def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
@@ -15,26 +16,45 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core.forks import reversal
 from branchtrack.core.forks.value_lists import listed
-from branchtrack.core.records import Node, Run
+from branchtrack.core.names import as_name, free_name
+from branchtrack.core.queueing import MOST_PRIORITY, MOST_RETRIES, parse_labels
+from branchtrack.core.records import Node, Run, WorkerRow
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, workers
+from branchtrack.db.views.nearby import launch_outlook
+from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input import forms
 from branchtrack.web.input.forms import PREFIX, changed_settings, problems, written
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
+from branchtrack.web.view import cockpit, outlook
 
 blueprint = Blueprint("resume", __name__)
 
 
 #: The fields of the form that are no settings.
-FIELDS = ("name", "group", "mode", "reason", "without_change", "allow_code_change")
+FIELDS = (
+    "name",
+    "group",
+    "mode",
+    "reason",
+    "without_change",
+    "allow_code_change",
+    "priority",
+    "labels",
+    "retries",
+)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """The values that the form starts from; ``reversible``: the node's change can be left out."""
+    """The values that the form starts from; ``reversible``: the node's change can be left out.
+
+    ``outlook`` is what the branch has cost so far, ``staff`` are the workers heard of.
+    """
 
     node: Node
     run: Run
@@ -42,6 +62,8 @@ class Offer:
     settings: dict[str, Setting]
     suggested: str
     reversible: bool
+    outlook: Outlook
+    staff: tuple[WorkerRow, ...]
 
 
 @dataclass(frozen=True)
@@ -61,22 +83,21 @@ def form(node_id: str) -> Response:
 @blueprint.post("/nodes/<node_id>/resume")
 def order(node_id: str) -> AnyResponse:
     """Order the launches, or show the form again with its errors; then nothing was changed."""
-    offer = _offer(node_id)
+    offer, submitted = _offer(node_id), forms.pressed(request.form)
     try:
         launches_ordered = control.create_launches(
             services().database,
             services().store,
-            _fork_order(offer, request.form),
+            _fork_order(offer, submitted),
             actor=actor(),
-            reason=request.form.get("reason", ""),
-            allow_code_change=bool(request.form.get("allow_code_change")),
+            **_manner(submitted),
         )
     except _Refused as refused:
-        return _render_form(offer, request.form, 422, Outcome(refused.errors))
+        return _render_form(offer, submitted, 422, Outcome(refused.errors))
     except InvalidInput as error:
-        return _render_form(offer, request.form, 422, Outcome({error.field: error}))
+        return _render_form(offer, submitted, 422, Outcome({error.field: error}))
     except (CheckpointError, LaunchFailed) as error:
-        return _render_form(offer, request.form, 409, Outcome({"": error}))
+        return _render_form(offer, submitted, 409, Outcome({"": error}))
     with services().database.read() as connection:
         branch = launches.branch_name(connection, launches_ordered[0])
     anchor = f"branch-{branch}"
@@ -86,22 +107,21 @@ def order(node_id: str) -> AnyResponse:
 @blueprint.post("/nodes/<node_id>/resume/preview")
 def preview(node_id: str) -> Response:
     """Show what the form would start, and what it would cost; nothing is started."""
-    offer = _offer(node_id)
+    offer, submitted = _offer(node_id), forms.pressed(request.form)
     try:
         result = control.preview_launches(
             services().database,
             services().store,
-            _fork_order(offer, request.form),
+            _fork_order(offer, submitted),
             actor=actor(),
-            reason=request.form.get("reason", ""),
-            allow_code_change=bool(request.form.get("allow_code_change")),
+            **_manner(submitted),
         )
     except _Refused as refused:
-        return _render_form(offer, request.form, 422, Outcome(refused.errors))
+        return _render_form(offer, submitted, 422, Outcome(refused.errors))
     except InvalidInput as error:
-        return _render_form(offer, request.form, 422, Outcome({error.field: error}))
+        return _render_form(offer, submitted, 422, Outcome({error.field: error}))
     status = 422 if result["refused"] else 200
-    return _render_form(offer, request.form, status, Outcome(preview=result))
+    return _render_form(offer, submitted, status, Outcome(preview=result))
 
 
 class _Refused(Exception):
@@ -133,6 +153,29 @@ def _fork_order(offer: Offer, form: Mapping[str, str]) -> control.ForkOrder:
     )
 
 
+def _manner(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return why, when and where the branches of a form are trained.
+
+    Raises:
+        InvalidInput: a number is none, or a label no name.
+    """
+    return {
+        "reason": form.get("reason", ""),
+        "allow_code_change": bool(form.get("allow_code_change")),
+        "priority": _whole(form, "priority", MOST_PRIORITY),
+        "labels": parse_labels(form.get("labels", "")),
+        "retries": _whole(form, "retries", MOST_RETRIES) or 0,
+    }
+
+
+def _whole(form: Mapping[str, str], field: str, most: int) -> int | None:
+    text = form.get(field, "").strip()
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise InvalidInput(field, text, f"a whole number up to {most}") from None
+
+
 def _name(offer: Offer, form: Mapping[str, str], values: Mapping[str, str]) -> str | None:
     """Return the name that was typed; what the form suggested is no name for several branches."""
     name = form.get("name", "").strip()
@@ -155,13 +198,17 @@ def _offer(node_id: str) -> Offer:
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
         settings = control.resume_settings(connection, node)
+        names = {branch.id: branch.name for branch in runs.list_branches(connection, node.run_id)}
+        branch = names[node.branch_id]
         return Offer(
             node=node,
             run=runs.get_run(connection, node.run_id),
-            branch=runs.get_branch(connection, node.branch_id).name,
+            branch=branch,
             settings=settings,
-            suggested=runs.suggested_name(connection, node),
+            suggested=free_name(as_name(branch, "branch"), set(names.values())),
             reversible=reversal.is_reversible(node, settings),
+            outlook=launch_outlook.read(connection, node),
+            staff=tuple(workers.heard_of(connection, workers.SILENT_AFTER)),
         )
 
 
@@ -193,4 +240,9 @@ def _render_form(
         others=[error for name, error in errors.items() if name not in field_names],
         preview=outcome.preview,
         prefix=PREFIX,
+        turn={name: submitted.get(name, "") for name in ("priority", "labels", "retries")},
+        quick=outlook.quick_orders(offer.settings, offer.node.settings),
+        factors=cockpit.factors,
+        left=outlook.steps_left(offer.outlook, offer.node.settings, offer.node.step),
+        estimate=partial(outlook.estimate, offer.outlook),
     )

@@ -10,30 +10,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
-from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
 from branchtrack.analysis.interventions import recording_of
-from branchtrack.core import capabilities, interventions
+from branchtrack.core import capabilities, interventions, lifecycle
 from branchtrack.core.builtin_settings import declared
+from branchtrack.core.records import Request
 from branchtrack.core.replays import recording as recordings
-from branchtrack.db import nodes, requests, runs
-from branchtrack.db.views import tree_nodes, tree_outline
-from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.db import requests, runs
+from branchtrack.db.views.nearby import cockpit as cockpit_rows
+from branchtrack.db.views.nearby.cockpit import BranchNow
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.events.streams import Cursor
 from branchtrack.web.input import forms, query
 from branchtrack.web.pages import tree as tree_page
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.view import request_lines, setting_rows
-from branchtrack.web.view.tree import TreeView, standing_nodes
+from branchtrack.web.view import cockpit, log_tail, request_lines, setting_rows
+from branchtrack.web.view.tree import BranchView
 
 blueprint = Blueprint("steer", __name__)
-_REQUESTS, _NODES = 50, 200
+_REQUESTS, _NODES = 50, 60
 #: The pages that have request forms, and are shown again after one.
 _PAGES = ("steer", "tree")
 
@@ -46,6 +46,11 @@ class Draft:
     form: Mapping[str, str] = field(default_factory=dict)
     error: BranchtrackError | None = None
     preview: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name of the form: several kinds of request are made from the first one."""
+        return "controls" if self.kind in cockpit.OF_CONTROLS else self.kind
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/steer")
@@ -72,12 +77,15 @@ def submit(run: str, branch: str) -> AnyResponse:
 
     ``back`` in the address names that page.
     """
-    form, is_from_tree = request.form, query.choice("back", _PAGES) == "tree"
+    form, is_from_tree = (
+        forms.pressed(request.form, kind="set"),
+        query.choice("back", _PAGES) == "tree",
+    )
     try:
         control.submit(
             services().database,
             f"{run}/{branch}",
-            _payload(run, branch),
+            _payload(run, branch, form),
             actor=actor(),
             reason=form.get("reason", ""),
             when=forms.conditions(form),
@@ -89,30 +97,32 @@ def submit(run: str, branch: str) -> AnyResponse:
         return render_steer(run, branch, Draft(form.get("kind", ""), form, error), 422)
     if is_from_tree:
         return redirect(url_for("tree.show", run=run, _anchor="requests"), 303)
-    return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
+    kept = _typed(form)
+    return redirect(url_for("steer.show", run=run, branch=branch, _anchor="controls", **kept), 303)
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/stop")
 def confirm_stop(run: str, branch: str) -> Response:
     """Return the page that asks for confirmation before a branch is stopped."""
     with services().database.read() as connection:
-        outline = tree_outline.trees(connection, [run])[run]
-        view = TreeView(outline, TreeNodes(), now()).named(branch)
-        if view is None or not view.is_live:
-            # These raise the error that says why the branch cannot be stopped.
-            control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))
+        branch_now = cockpit_rows.read(connection, run, branch)
+        view = _view(branch_now)
+        if not view.is_live:
+            # This raises the error that says why the branch cannot be stopped.
+            control.live_segment(connection, branch_now.branch)
     return respond("steer/stop.html", run=run, view=view, when=request.args.get("when", "now"))
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer/preview")
 def preview(run: str, branch: str) -> AnyResponse:
     """Show what a form would request; nothing is sent."""
-    form, kind = request.form, request.form.get("kind", "")
+    form = forms.pressed(request.form, kind="set")
+    kind = form.get("kind", "")
     try:
         result = control.preview(
             services().database,
             f"{run}/{branch}",
-            _payload(run, branch),
+            _payload(run, branch, form),
             actor=actor(),
             reason=form.get("reason", ""),
             when=forms.conditions(form),
@@ -139,73 +149,109 @@ def cancel(request_id: str) -> AnyResponse:
     return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
 
 
-def _payload(run: str, branch: str) -> dict[str, Any]:
+def _payload(run: str, branch: str, form: Mapping[str, str]) -> dict[str, Any]:
     """Return what the form requests of a branch; if that does not train, as it was typed."""
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
-        if not interventions.has_settings(request.form.get("kind", "")):
-            return forms.intervention(request.form, {}, {})
+        if not interventions.has_settings(form.get("kind", "")):
+            return forms.intervention(form, {}, {})
         segment = control.live_segment(connection, record)
-        return forms.intervention(request.form, declared(segment.declared), segment.settings)
+        return forms.intervention(form, declared(segment.declared), segment.settings)
 
 
 def render_steer(run: str, branch: str, draft: Draft | None = None, status: int = 200) -> Response:
     """Return the page of a branch; ``draft`` is the form that was sent, shown as it was typed."""
-    database = services().database
+    database, is_draft = services().database, draft is not None
+    draft = draft or _filled_in(request.args)
     with database.read() as connection:
-        tree = _tree(connection, run)
-        view = tree.named(branch)
-        if view is None:
-            raise tree.no_branch(branch)
-        recent_requests = requests.list_of_run(
-            connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
+        branch_now = cockpit_rows.read(connection, run, branch)
+        view = _view(branch_now)
+        branch_id, segment = view.branch.id, view.segment
+        recent = requests.list_of_run(connection, branch_now.run.id, _REQUESTS, branch_id=branch_id)
+        values = (
+            cockpit_rows.newest_values(connection, segment.id, cockpit.SERIES) if segment else {}
         )
-        used = nodes.last_effective(connection, view.branch.id)
-
-    def reload() -> Sequence[Any]:
-        with database.read() as connection:
-            return requests.list_of_run(
-                connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
-            )
-
-    listed = request_lines.refresh_if_orphaned(
-        database, recent_requests, tree.outline.segments, tree.now, reload
-    )
-    shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
+        chosen = draft.form.get("node", "") if draft.kind == "rewind" else ""
+        choices, are_more = cockpit_rows.newest_nodes(
+            connection, branch_now.run.id, _NODES if view.is_live else 0, chosen
+        )
+    listed = _refreshed(branch_now, recent)
+    rows, others = setting_rows.split(setting_rows.grouped(view, branch_now.used))
+    launch = branch_now.launch
     return respond(
         "steer/index.html",
         status,
-        tree=tree,
+        run=branch_now.run,
         view=view,
-        draft=shown,
-        is_draft=draft is not None,
+        draft=draft,
+        is_draft=is_draft,
         part=request.args.get("part"),
-        groups=setting_rows.grouped(view, used),
-        used_step=used.get("step"),
+        gauges=cockpit.gauges(branch_now, values, now()),
+        launch=launch,
+        log=log_tail.tail(services().config, launch) if launch else "",
+        rows=rows,
+        groups=others,
+        used_step=branch_now.used.get("step"),
         later=[item for item in view.settings.values() if not item.live],
         requests=listed,
         most_requests=_REQUESTS,
         described={item.id: request_lines.describe_request(item) for item in listed},
-        offered=capabilities.read(view.segment.offers if view.segment else {}),
-        nodes=_rewinds(tree),
-        are_more=tree.nodes.older is not None,
-        cursor=Cursor(tree.outline.cursor),
+        offered=capabilities.read(segment.offers if segment else {}),
+        nodes=choices,
+        are_more=are_more,
+        charts=wall.around(branch_now.run.name, branch),
+        followed=wall.FOLLOWED,
+        cursor=_cursor(branch_now),
         prefix=forms.PREFIX,
         argument=forms.ARGUMENT,
+        factors=cockpit.factors,
+        answer_words=cockpit.answer_words,
+        now=now,
     )
 
 
-def _tree(connection: Connection, run: str) -> TreeView:
-    """Return the run's branches, and its newest nodes as choices for a rewind."""
-    outline = tree_outline.trees(connection, [run])[run]
-    chosen = request.args.get("node") or request.form.get("node") or ""
-    ids = [*standing_nodes(outline), chosen]
-    newest_nodes = tree_nodes.read(connection, outline.run.id, ids=ids, limit=_NODES)
-    return TreeView(outline, newest_nodes, now())
+def _cursor(branch_now: BranchNow) -> Cursor:
+    """Return where the stream begins: what was logged before is in the charts."""
+    segment = branch_now.segment
+    steps = (segment.step,) * len(wall.FOLLOWED) if segment else ()
+    return Cursor(branch_now.cursor, {segment.id: steps} if segment else {})
 
 
-def _rewinds(tree: TreeView) -> list[NodeSummary]:
-    """Return the nodes to choose from: the newest ones, and the one that the address names."""
-    chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
-    listed = list(tree.nodes.page)
-    return listed if chosen is None or chosen in listed else [*listed, chosen]
+def _view(branch_now: BranchNow) -> BranchView:
+    segment, launch = branch_now.segment, branch_now.launch
+    status = "empty" if segment is None else lifecycle.segment_status(segment, now())
+    return BranchView(branch_now.branch, segment, status, branch_now.head, None, launch=launch)
+
+
+def _filled_in(values: Mapping[str, str]) -> Draft:
+    """Return the draft that an address describes: a node to rewind to, or values of settings."""
+    if values.get("node"):
+        return Draft("rewind", {"node": values["node"]})
+    return Draft("set", {name: text for name, text in values.items() if name.startswith("set.")})
+
+
+def _typed(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of settings that were typed, but are no part of what was requested."""
+    if interventions.has_settings(form.get("kind", "")):
+        return {}
+    return {
+        name: text
+        for name, text in form.items()
+        if name.startswith(forms.PREFIX)
+        and text != form.get(forms.BEFORE + name.removeprefix(forms.PREFIX))
+    }
+
+
+def _refreshed(branch_now: BranchNow, recent: Sequence[Request]) -> Sequence[Request]:
+    """Return the requests, none of them as waiting for a process that is gone."""
+    database = services().database
+
+    def reload() -> Sequence[Request]:
+        with database.read() as connection:
+            return requests.list_of_run(
+                connection, branch_now.run.id, _REQUESTS, branch_id=branch_now.branch.id
+            )
+
+    known = {} if branch_now.segment is None else {branch_now.segment.id: branch_now.segment}
+    every = request_lines.segments_of(database, recent, known)
+    return request_lines.refresh_if_orphaned(database, recent, every, now(), reload)

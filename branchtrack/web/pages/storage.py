@@ -11,19 +11,31 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack.db import nodes
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.retention import pins
+from branchtrack.retention.plans import Plan
 from branchtrack.retention.policies import KEEPS, Policy
+from branchtrack.retention.report import Report
 from branchtrack.web.access.guards import actor
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.view import storage
 
 blueprint = Blueprint("storage", __name__)
+#: Runs whose sweep is computed for the page: each takes as long as it has nodes.
+_PLANS = 20
 
 
 @blueprint.get("/storage")
 def index() -> Response:
-    """Return the page."""
-    return _render({})
+    """Return the page; ``preview`` in the address is a run whose sweep is computed, not made."""
+    run = request.args.get("preview", "")
+    if not run:
+        return _render({})
+    submitted = {name: text for name, text in request.args.items() if name in storage.FIELDS}
+    try:
+        plan = storage.plan(run, storage.entered_policy(submitted))
+    except InvalidInput as error:
+        return _render(submitted, run, error)
+    return _render(submitted, run, plan=plan)
 
 
 @blueprint.post("/runs/<run>/gc")
@@ -53,7 +65,10 @@ def pin(node_id: str) -> AnyResponse:
 
 
 def _render(
-    submitted: Mapping[str, str], run: str = "", error: BranchtrackError | None = None
+    submitted: Mapping[str, str],
+    run: str = "",
+    error: BranchtrackError | None = None,
+    plan: Plan | None = None,
 ) -> Response:
     report, left = storage.measure()
     entered = {found.usage.name: _entered(found.policy) for found in report.runs}
@@ -68,7 +83,20 @@ def _render(
         keeps=KEEPS,
         failed=run,
         error=error,
+        plan=plan,
+        plans=_due(report),
+        most=max((found.usage.stored_bytes for found in report.runs), default=0),
     )
+
+
+def _due(report: Report) -> dict[str, Plan]:
+    """Return what a sweep of each run that has a policy would do now, by name: of the largest."""
+    names = [
+        found.usage.name
+        for found in sorted(report.runs, key=lambda found: -found.usage.stored_bytes)
+        if found.policy.keep != "all" and not found.usage.trashed
+    ]
+    return {name: storage.plan(name, None) for name in names[:_PLANS]}
 
 
 def _entered(policy: Policy) -> dict[str, Any]:

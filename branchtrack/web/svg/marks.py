@@ -46,20 +46,15 @@ def percent(share: float) -> str:
 
 
 def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Markup:
-    """Return a node's mark: a diamond for a change, a ring for a checkpoint, a square for an end.
+    """Return a node's mark: a diamond for a change, a ring for a checkpoint, a square for an end,
+    a disc for several checkpoints.
 
     ``x`` and ``y`` may be percentages: the shape is drawn around the origin of its own small svg.
     """
     tip = el("title", title) if title else Markup("")
-    shapes = {
-        "change": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="solid"),
-        "fork": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="hollow"),
-        "end": el("rect", x=-4.5, y=-4.5, width=9, height=9, rx=1, class_="solid"),
-        "ring": el("circle", r=4, class_="hollow"),
-    }
     # A transparent disc makes the target 24 px wide.
-    target = el("circle", r=12, class_="target") if "data_href" in attributes else Markup("")
-    shape = shapes.get(kind, shapes["ring"])
+    target = _TARGET if "data_href" in attributes else Markup("")
+    shape = _SHAPES.get(kind, _SHAPES["ring"])
     return el("svg", target, shape, tip, x=x, y=y, class_="mark", **attributes)
 
 
@@ -102,3 +97,13 @@ def _text(value: Any) -> str:
         return f"{value:.2f}".rstrip("0").rstrip(".")
     # Most are numbers, and there are many of them.
     return str(value) if isinstance(value, int) else escape(value)
+
+
+_TARGET = el("circle", r=12, class_="target")
+_SHAPES = {
+    "change": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="solid"),
+    "fork": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="hollow"),
+    "end": el("rect", x=-4.5, y=-4.5, width=9, height=9, rx=1, class_="solid"),
+    "ring": el("circle", r=4, class_="hollow"),
+    "fold": el("circle", r=3, class_="solid"),
+}

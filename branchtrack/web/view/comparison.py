@@ -6,21 +6,22 @@ It writes no markup. Curves are stitched and smoothed whole before anything is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from branchtrack.analysis import curves, diff
-from branchtrack.analysis.curves import Curve
+from branchtrack.analysis import courses, diff
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Node
-from branchtrack.db.metrics import Series
-from branchtrack.db.views import chart_series, tree_nodes, tree_outline
-from branchtrack.db.views.chart_series import Selection
+from branchtrack.db.browsing.buckets import Buckets
+from branchtrack.db.metrics import BLOCK, Series
+from branchtrack.db.views import chart_series, course_series, tree_nodes, tree_outline
+from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
@@ -73,13 +74,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two branches and the metrics that were read of them."""
+    """Two branches and the metrics that were read of them, in buckets by name and segment."""
 
     a: Side
     b: Side
     metric: str
     metrics: tuple[str, ...]
-    selection: Selection
+    selection: Metrics
+    buckets: Mapping[str, Mapping[str, Buckets]]
     ancestor: NodeSummary | None
 
     @property
@@ -87,14 +89,14 @@ class Comparison:
         """Return the step at which they part."""
         return self.ancestor.step if self.ancestor else None
 
-    def curve(self, side: Side, metric: str) -> Curve:
+    def curve(self, side: Side, metric: str) -> Buckets:
         """Return a side's whole curve."""
-        series = self.selection.series.get(metric, {})
-        return curves.stitched(side.view.branch, metric, side.tree.starts, series)
+        buckets = self.buckets.get(metric, {})
+        return courses.stitched(side.view.branch, metric, side.tree.starts, buckets).buckets
 
-    def pair(self, metric: str) -> tuple[Series, Series]:
-        """Return both sides' points."""
-        return self.curve(self.a, metric).series, self.curve(self.b, metric).series
+    def pair(self, metric: str) -> tuple[Buckets, Buckets]:
+        """Return both sides' curves."""
+        return self.curve(self.a, metric), self.curve(self.b, metric)
 
     def style(self, side: Side) -> int:
         """Return the side's colour and dash: its own, unless they share one of the two."""
@@ -137,10 +139,10 @@ class Comparison:
         steps, in_a, in_b = _common(a, b, self.fork_step)
         if not steps.size:
             return []
-        places = np.unique(np.linspace(0, steps.size - 1, min(_ROWS, steps.size)).astype(int))
+        values_a, values_b = a.values(), b.values()
         return [
-            (int(steps[index]), float(a.values[in_a[index]]), float(b.values[in_b[index]]))
-            for index in places
+            (int(steps[index]), float(values_a[in_a[index]]), float(values_b[in_b[index]]))
+            for index in _spread(steps)
         ]
 
     def facts(self) -> Facts:
@@ -149,17 +151,19 @@ class Comparison:
         steps, in_a, in_b = _common(a, b, self.fork_step)
         if not steps.size:
             return Facts(None, None, None, None, None)
-        last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
-        gap = Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b])
-        sign, since = _final_sign(gap)
+        last_a, last_b = float(a.values()[in_a[-1]]), float(b.values()[in_b[-1]])
+        gap = courses.difference(a, b, self.fork_step)
+        # Of long curves the difference is one of means already.
+        is_noisy = a.are_points and b.are_points and gap.steps.size > 100
+        sign, since = _final_sign(gap, 0.9 if is_noisy else 0.0)
         if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
             return Facts(int(steps[-1]), last_a, last_b, None, None)
         lower = self.b.name if sign < 0 else self.a.name
         return Facts(int(steps[-1]), last_a, last_b, lower, since)
 
     def table(self) -> Iterator[list[Any]]:
-        """Return rows for a spreadsheet: every step of either side."""
-        a, b = self.pair(self.metric)
+        """Return rows for a spreadsheet: every step of either side, if all points were read."""
+        a, b = (courses.points_of(curve) for curve in self.pair(self.metric))
         values_a = dict(zip(a.steps.tolist(), a.values.tolist(), strict=True))
         values_b = dict(zip(b.steps.tolist(), b.values.tolist(), strict=True))
         for step in sorted({*values_a, *values_b}):
@@ -174,8 +178,19 @@ class Comparison:
         )
 
 
-def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> Comparison:
-    """Return the comparison of two branches (``run/branch``), read in five statements.
+def read(
+    connection: Connection,
+    a_ref: str,
+    b_ref: str,
+    metric: str | None,
+    *,
+    window: tuple[int | None, int | None] = (None, None),
+    whole: bool = False,
+) -> Comparison:
+    """Return the comparison of two branches (``run/branch``), read in six statements.
+
+    Long curves come in buckets, but as points at the steps of the table, and in a short window;
+    ``whole``: all points.
 
     Raises:
         NotFound: a run or branch does not exist. InvalidInput: both are the same branch.
@@ -200,21 +215,27 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     branches = [_branch(views[run], name) for run, name in names]
     if branches[0].branch.id == branches[1].branch.id:
         raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
-    whole = tree_outline.nodes_by_id(connection, heads)
+    records = tree_outline.nodes_by_id(connection, heads)
     sides = [
-        _side(views[run], view, whole.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1)
+        _side(
+            views[run], view, records.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1
+        )
         for (run, _), view in zip(names, branches, strict=True)
     ]
     highs = _highs(sides)
-    selection = chart_series.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
-    return Comparison(
-        sides[0],
-        sides[1],
-        selection.chosen or metric or "loss",
-        selection.names,
-        selection,
-        diff.common_ancestor(sides[0].line, sides[1].line),
+    selection = chart_series.list_metrics(connection, sorted(highs), metric)
+    chosen = selection.chosen or metric or "loss"
+    ancestor = diff.common_ancestor(sides[0].line, sides[1].line)
+    buckets = course_series.read_buckets(
+        connection,
+        sorted(highs),
+        list(dict.fromkeys((chosen, HELD_OUT))),
+        cuts=_cuts(sides, ancestor),
+        highs=highs,
+        few=courses.ALL if whole else course_series.FEW,
+        fine=_fine(window),
     )
+    return Comparison(sides[0], sides[1], chosen, selection.names, selection, buckets, ancestor)
 
 
 def _side(
@@ -239,6 +260,38 @@ def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
     return highs
 
 
+def _cuts(sides: Sequence[Side], ancestor: NodeSummary | None) -> dict[str, set[int]]:
+    """Return the steps at which points are needed: where segments end, and those of the table."""
+    lines = []
+    for side in sides:
+        segment = side.view.branch.segment_id
+        lines.append(lineages.lineage(segment, side.tree.starts.__getitem__) if segment else [])
+    cuts = courses.cuts(lines)
+    first = ancestor.step + 1 if ancestor else 0
+    last = min(side.view.step for side in sides) - 1
+    steps = set(np.linspace(first, max(first, last), _ROWS).astype(int).tolist())
+    for span in (span for spans in lines for span in spans):
+        cuts.setdefault(span.segment, set()).update(steps)
+    return cuts
+
+
+def _fine(window: tuple[int | None, int | None]) -> tuple[int, int] | None:
+    """Return the steps of which all points are needed; None if these would be too many."""
+    low, high = window
+    if low is None or high is None or high - low > course_series.FEW * BLOCK:
+        return None
+    return low, high
+
+
+def _spread(steps: NDArray[np.int64]) -> list[int]:
+    """Return the places of some steps, about as far from each other, both ends among them."""
+    if steps.size <= _ROWS:
+        return list(range(steps.size))
+    targets = np.linspace(steps[0], steps[-1], _ROWS)
+    places = np.minimum(np.searchsorted(steps, targets.astype(np.int64)), steps.size - 1)
+    return [int(place) for place in np.unique(places)]
+
+
 def _branch(view: TreeView, name: str | None) -> BranchView:
     branch_name = name or view.run.default_branch
     branch_view = view.named(branch_name)
@@ -252,10 +305,10 @@ def _split(ref: str) -> tuple[str, str | None]:
     return run, branch or None
 
 
-def _final_sign(gap: Series) -> tuple[float, int]:
+def _final_sign(gap: Series, weight: float) -> tuple[float, int]:
     """Return the sign that a noisy difference ends with, and the step it has had it since."""
     thin = downsample(gap, _SIGNS)
-    smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)
+    smooth = smooth_at(gap, weight, thin.steps)
     finite = np.flatnonzero(np.isfinite(smooth))
     if not finite.size:
         return 0.0, 0
@@ -265,7 +318,7 @@ def _final_sign(gap: Series) -> tuple[float, int]:
     return sign, int(thin.steps[first])
 
 
-def _common(a: Series, b: Series, after: int | None) -> tuple[Any, Any, Any]:
+def _common(a: Buckets, b: Buckets, after: int | None) -> tuple[Any, Any, Any]:
     steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
     mask = steps > (-1 if after is None else after)
     return steps[mask], in_a[mask], in_b[mask]

@@ -13,6 +13,7 @@ from typing import Any
 from branchtrack.core import tree
 from branchtrack.core.formats import as_number, setting
 from branchtrack.core.records import Change
+from branchtrack.db.views.tree_nodes import LogRow
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter
@@ -23,6 +24,8 @@ from branchtrack.web.view.tree import BranchView, TreeView
 PAGE = 100
 #: Characters of a value in force up to which a row repeats it.
 _SHORT = 40
+#: Branches that one page compares.
+_COMPARED = 8
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ class Proof:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """A line of the table; ``origin`` is the branch that a fork left."""
+    """A line of the table; ``origin`` is the branch that a fork left.
+
+    It stands for ``size`` plain checkpoints at the steps ``low`` to ``high``, of which ``node`` is
+    the newest and ``first_id`` the oldest. ``forks`` are the branches that begin at the node.
+    """
 
     node: NodeSummary
     branch: BranchView
@@ -64,15 +71,34 @@ class NodeRow:
     delta: float | None
     proofs: tuple[Proof, ...]
     gutter: Gutter
+    first_id: str = ""
+    size: int = 1
+    low: int = 0
+    high: int = 0
+    forks: tuple[str, ...] = ()
+
+    def compared(self, run: str) -> list[str]:
+        """Return the branches that part at the node, as ``run/branch``: at most `_COMPARED`."""
+        names = [self.branch.name, *self.forks][:_COMPARED]
+        return [f"{run}/{name}" for name in dict.fromkeys(names)]
+
+    @property
+    def is_fold(self) -> bool:
+        """Return whether it stands for several nodes."""
+        return self.size > 1
 
 
-def build(tree_view: TreeView, metric: str, *, only: Collection[str] = ()) -> list[NodeRow]:
+def build(
+    tree_view: TreeView, metric: str, *, only: Collection[str] = (), connected: bool = True
+) -> list[NodeRow]:
     """Return the rows of the page of nodes that was read, newest first.
 
-    ``only`` holds the names of the branches to show; without it all are shown.
+    ``only`` holds the names of the branches to show; without it all are shown. Rows that are not
+    ``connected`` have marks without lines between them.
     """
-    drawn = _gutters(tree_view, only)
-    return [_row(tree_view, node, metric, drawn) for node in tree_view.nodes.page]
+    drawn = _gutters(tree_view, only) if connected else _marks(tree_view)
+    forks = _forks(tree_view)
+    return [_row(tree_view, row, metric, drawn, forks) for row in tree_view.nodes.page]
 
 
 def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tuple[Proof, ...]:
@@ -107,39 +133,76 @@ def same(used: Any, expected: Any) -> bool:
 
 
 def _row(
-    tree_view: TreeView, node: NodeSummary, metric: str, drawn: Mapping[str, Gutter]
+    tree_view: TreeView,
+    row: LogRow,
+    metric: str,
+    drawn: Mapping[str, Gutter],
+    forks: Mapping[str, tuple[str, ...]],
 ) -> NodeRow:
-    parent = tree_view.by_id.get(node.parent_id or "")
+    node = row.node
+    parent = tree_view.by_id.get(row.parent_id or "")
     value = as_number(node.metrics.get(metric))
     earlier = as_number(parent.metrics.get(metric)) if parent else None
     forked = node.kind == "fork" and parent is not None
-    change = None if value is None or earlier is None or forked else value - earlier
     return NodeRow(
         node=node,
         branch=tree_view.by_branch[node.branch_id],
         origin=tree_view.by_branch[parent.branch_id].name if forked and parent else None,
         value=value,
-        delta=change,
+        delta=None if value is None or earlier is None or forked else value - earlier,
         proofs=proofs(node.changes, node.effective),
         gutter=drawn[node.id],
+        first_id=row.first_id,
+        size=row.size,
+        low=row.low,
+        high=row.high,
+        forks=forks.get(node.id, ()),
     )
 
 
+def _forks(tree_view: TreeView) -> dict[str, tuple[str, ...]]:
+    """Return the names of the branches that begin at a node, by its id."""
+    forks: dict[str, tuple[str, ...]] = {}
+    for view in tree_view.branches:
+        start = view.branch.start_node_id or ""
+        forks[start] = (*forks.get(start, ()), view.name)
+    return forks
+
+
 def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
-    """Return the lanes of the page's nodes, including lanes that come from newer pages."""
+    """Return the lanes of the page's rows, including lanes that come from newer pages."""
     nodes = tree_view.nodes
-    links = [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.above]
-    links += [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.page]
-    lanes = tree.lanes(links)
-    shown = [*nodes.above, *nodes.page]
-    styles = {node.id: tree_view.by_branch[node.branch_id].style for node in shown}
-    kinds = {node.id: mark_kind(node.kind, bool(node.changes)) for node in shown}
-    return gutter.build_gutters(lanes, styles, kinds, skip=len(nodes.above))
+    rows = [*nodes.above, *nodes.page]
+    lanes = tree.lanes([(row.node.id, _shown_parent(tree_view, row, only)) for row in rows])
+    return gutter.build_gutters(lanes, *_styles(tree_view, rows), skip=len(nodes.above))
 
 
-def _shown_parent(tree_view: TreeView, node: NodeSummary, only: Collection[str]) -> str | None:
-    """Return a node's parent, or its nearest ancestor on a branch that is shown."""
-    parent = tree_view.by_id.get(node.parent_id or "")
-    while parent is not None and only and tree_view.by_branch[parent.branch_id].name not in only:
-        parent = tree_view.by_branch[parent.branch_id].parent
-    return node.parent_id if not only else parent.id if parent else None
+def _marks(tree_view: TreeView) -> dict[str, Gutter]:
+    """Return a mark for each row of the page, without lines."""
+    rows = tree_view.nodes.page
+    lanes = [tree.Row(row.node.id, 0, (), (), True, True) for row in rows]
+    return gutter.build_gutters(lanes, *_styles(tree_view, rows))
+
+
+def _styles(
+    tree_view: TreeView, rows: Sequence[LogRow]
+) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    """Return the branch style and the mark of each row, by node."""
+    styles = {row.node.id: tree_view.by_branch[row.node.branch_id].style for row in rows}
+    kinds = {
+        row.node.id: "fold" if row.size > 1 else mark_kind(row.node.kind, bool(row.node.changes))
+        for row in rows
+    }
+    return styles, kinds
+
+
+def _shown_parent(tree_view: TreeView, row: LogRow, only: Collection[str]) -> str | None:
+    """Return a row's parent, or its nearest ancestor on a branch that is shown."""
+    parent_id = row.parent_id
+    parent = tree_view.by_id.get(parent_id or "")
+    if not only or parent is None:
+        return parent_id
+    branch = tree_view.by_branch.get(parent.branch_id)
+    while branch is not None and branch.name not in only:
+        parent_id, branch = branch.branch.start_node_id, tree_view.parent_of(branch)
+    return parent_id if branch is not None else None

@@ -10,7 +10,7 @@ from branchtrack.core import interventions, lifecycle
 from branchtrack.core.formats import assignments
 from branchtrack.core.interventions import SetSettings
 from branchtrack.core.records import Refusals, Request, Segment
-from branchtrack.db import refusals
+from branchtrack.db import refusals, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput
 from branchtrack.web.services import services
@@ -33,6 +33,21 @@ def refresh_if_orphaned(
         return requests
     control.expire_hanging(database, hanging[0].run_id, control.local_actor())
     return reload()
+
+
+def segments_of(
+    database: Database, requests: Sequence[Request], known: Mapping[str, Segment]
+) -> dict[str, Segment]:
+    """Return the segments that `refresh_if_orphaned` needs: those of requests that wait.
+
+    Only those that are not ``known`` are read.
+    """
+    waiting = [row for row in requests if row.state not in lifecycle.REQUEST_ENDS]
+    missing = {row.segment_id for row in waiting if row.segment_id} - set(known)
+    if not missing:
+        return dict(known)
+    with database.read() as connection:
+        return {**known, **{name: segments.get(connection, name) for name in missing}}
 
 
 def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:

@@ -5,7 +5,7 @@ The group of a setting follows from its own declaration. It makes no query and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ from branchtrack.web.view.tree import BranchView
 
 #: The groups of settings that the script declared, and of parts of other settings.
 OWN, DETAILS = "The script’s own", "Parameter groups and modules"
+#: Settings that stay open where none is frequent.
+_FEW = 4
+#: Types whose values are long texts.
+_LONG = ("str", "arguments")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,29 @@ def grouped(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Setting
             row = SettingRow(setting, current.get(name), used.get(name), used.get(f"{name}_now"))
             groups[_group(setting)].append(row)
     return {name: rows for name, rows in groups.items() if rows}
+
+
+def split(
+    groups: Mapping[str, Sequence[SettingRow]],
+) -> tuple[list[SettingRow], dict[str, list[SettingRow]]]:
+    """Return the rows that stay open, and the others by group.
+
+    Open are the frequent ones and those of the script itself; without any, the first few.
+    """
+    rows = [row for listed in groups.values() for row in listed]
+    chosen = [
+        row.setting.name
+        for name, listed in groups.items()
+        for row in listed
+        if (name == OWN and row.setting.dtype not in _LONG)
+        or (row.setting.is_frequent and not row.setting.detail)
+    ] or [row.setting.name for row in rows[:_FEW]]
+    others = {
+        name: [row for row in listed if row.setting.name not in chosen]
+        for name, listed in groups.items()
+    }
+    first = [row for row in rows if row.setting.name in chosen]
+    return first, {name: listed for name, listed in others.items() if listed}
 
 
 def _group(setting: Setting) -> str:

@@ -5,10 +5,9 @@ It works on what one or two queries read; it makes no query and writes no markup
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +18,7 @@ from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.db.views.tree_outline import NodeSummary, TreeSummary
+from branchtrack.db.views.tree_outline import NodeSummary, Origin, TreeSummary
 from branchtrack.errors import NotFound
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
@@ -36,13 +35,17 @@ _SHORT = 4
 
 @dataclass(frozen=True)
 class BranchView:
-    """A branch and its state; ``style`` selects its colour and dash."""
+    """A branch and its state; ``style`` selects its colour and dash.
+
+    ``parent`` is the node that it left, if that was read; ``origin`` is where that is.
+    """
 
     branch: Branch
     segment: Segment | None
     status: str
     head: NodeSummary | None
     parent: NodeSummary | None
+    origin: Origin | None = None
     launch: Launch | None = None
     certified: Certified | None = None
     saves: Mapping[str, Any] | None = None
@@ -82,7 +85,7 @@ class BranchView:
     @property
     def start(self) -> int:
         """Return the step at which it leaves its parent; a root starts at its first node."""
-        return self.parent.step if self.parent else 0
+        return self.origin.step if self.origin else 0
 
     def reached(
         self, metric: str, last: Mapping[str, tuple[int, float]]
@@ -101,7 +104,7 @@ class BranchView:
     @property
     def settings(self) -> dict[str, Setting]:
         """Return the settings that the process training it declared."""
-        return declared(self.segment.declared) if self.segment else {}
+        return declared(self.segment.declared or []) if self.segment else {}
 
     @property
     def short_settings(self) -> dict[str, Setting]:
@@ -125,7 +128,6 @@ class TreeView:
     outline: TreeSummary
     nodes: TreeNodes
     now: float
-    launches: Mapping[str, Launch] = field(default_factory=dict)
     newest_launch: Launch | None = None
 
     @property
@@ -174,19 +176,15 @@ class TreeView:
     @cached_property
     def starts(self) -> dict[str, tuple[str, int] | None]:
         """Return, as `db.nodes.starts`, the (segment, step) of each segment's first node."""
-        by_segment: dict[str, tuple[str, int] | None] = {}
-        for segment in self.outline.segments.values():
-            node = self.by_id.get(segment.start_node_id or "")
-            by_segment[segment.id] = (node.segment_id, node.step) if node else None
-        return by_segment
+        origins = self.outline.origins
+        return {
+            key: (origins[key].segment_id, origins[key].step) if key in origins else None
+            for key in self.outline.segments
+        }
 
-    def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
-        """Return the lowest value of ``metric`` at any node, and its branch's name."""
-        node = self.by_id.get(self.nodes.best_id or "")
-        value = as_number(node.metrics.get(metric)) if node else None
-        if node is None or value is None or not math.isfinite(value):
-            return None
-        return value, self.by_branch[node.branch_id].name
+    def parent_of(self, view: BranchView) -> BranchView | None:
+        """Return the branch that another one left."""
+        return self.by_branch.get(view.origin.branch_id) if view.origin else None
 
     def _view(self, branch: Branch) -> BranchView:
         segment = self.outline.segments.get(branch.segment_id or "")
@@ -196,10 +194,29 @@ class TreeView:
         certified = certificate_lines.find(
             self.outline.certificates.get(branch.id), self.by_id, head
         )
-        launch = self.launches.get(branch.id)
+        launch = self.outline.launches.get(branch.id)
         saved = self.outline.saves(branch)
         group = self.outline.groups.get(branch.group_id or "", "")
-        return BranchView(branch, segment, status, head, parent, launch, certified, saved, group)
+        return BranchView(
+            branch,
+            segment,
+            status,
+            head,
+            parent,
+            self._origins.get(branch.id),
+            launch,
+            certified,
+            saved,
+            group,
+        )
+
+    @cached_property
+    def _origins(self) -> dict[str, Origin]:
+        """Return where each branch left another: the origin of its first segment."""
+        by_position = sorted(self.outline.segments.values(), key=lambda item: -item.position)
+        first = {item.branch_id: item.id for item in by_position}
+        origins = self.outline.origins
+        return {branch: origins[key] for branch, key in first.items() if key in origins}
 
 
 def standing_nodes(outline: TreeSummary) -> list[str]:
@@ -210,18 +227,6 @@ def standing_nodes(outline: TreeSummary) -> list[str]:
     for certificate in outline.certificates.values():
         ids |= {certificate.from_node_id, certificate.to_node_id}
     return sorted(node_id for node_id in ids if node_id)
-
-
-def waiting_or_failed(outline: TreeSummary) -> list[str]:
-    """Return the ids of branches whose launch a page should mention."""
-    current = {
-        branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches
-    }
-    return [
-        name
-        for name, segment in current.items()
-        if segment is not None and segment.status in ("waiting", "failed")
-    ]
 
 
 def change_words(changes: Iterable[Change]) -> str:

@@ -118,3 +118,27 @@ def test_a_curve_is_stitched_over_the_fork(call: Call, forked: Forked) -> None:
 def test_a_curve_is_drawn_for_people(call: Call, forked: Forked) -> None:
     found = call("curve", "demo/cooler", "loss")
     assert found.code == 0 and "loss" in found.out
+
+
+def test_weights_are_compared_where_that_is_asked_for(call: Call, forked: Forked) -> None:
+    assert "weights" not in call("diff", "demo/main", "demo/cooler", "--json").json
+    weights = call("diff", "demo/main", "demo/cooler", "--weights", "--json").json["weights"]
+    assert [row["name"] for row in weights["rows"]] == ["weight"]
+    assert weights["rows"][0]["distance"] == 1.0 and weights["rows"][0]["cosine"] == 1.0
+    text = call("diff", "demo/main", "demo/cooler", "--weights").out
+    assert "MODULE" in text.upper() and "COSINE" in text.upper()
+
+
+def test_several_branches_are_compared_with_one(call: Call, forked: Forked) -> None:
+    tree, nodes = forked
+    tree.branch("third", nodes[1])
+    tree.node("third", 10, nodes[1], kind="fork", settings={"lr": 0.5})
+    refs = ("demo/main", "demo/cooler", "demo/third")
+    payload = call("diff", *refs, "--base", "demo/cooler", "--weights", "--json").json
+    assert [side["ref"] for side in payload["sides"]] == list(refs)
+    assert payload["base"] == "demo/cooler" and payload["common_step"] == 10
+    assert payload["weights"].keys() == {"demo/main", "demo/third"}
+    text = call("diff", *refs, "--weights").out
+    assert "differences to" in text and "third" in text
+    for wrong in ((*refs, "--base", "demo/nope"), tuple(f"demo/{n}" for n in range(9))):
+        assert call("diff", *wrong).code == 2

@@ -22,6 +22,14 @@ def resolve(setting: Setting, value: Any, before: Any) -> Any:
     )[setting.name]
 
 
+def test_rates_are_told_by_their_names() -> None:
+    for name in ("lr", "group0.lr", "generator.lr", "learning_rate", "d_lr"):
+        assert relative_values.is_rate(Setting(name)), name
+    for name in ("color", "lr.betas", "rates", "weight_decay"):
+        assert not relative_values.is_rate(Setting(name)), name
+    assert not relative_values.is_rate(Setting("lr", "int"))
+
+
 @pytest.mark.parametrize(
     ("setting", "text", "before", "after"),
     [

@@ -76,7 +76,7 @@ def test_a_purged_branch_leaves_only_its_events(database: Database, store: Store
         assert (event.state, event.payload["nodes"]) == ("purged", [line[4].id, line[5].id])
         assert [branch.name for branch in runs.list_branches(connection, tree.run.id)] == ["main"]
         after = counts(connection)
-    gone = {"requests", "groups", "certificates", "launches", "metric_blocks"}
+    gone = {"requests", "groups", "certificates", "launches", "metric_blocks", "metric_pyramids"}
     assert gone <= before.keys() and gone.isdisjoint(after)
     # The state at step 20 is one of main, too.
     assert (after["nodes"], after["checkpoints"]) == (4, 4)

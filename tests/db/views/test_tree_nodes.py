@@ -9,6 +9,7 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_log import Log
 from branchtrack.db.views.tree_nodes import Thinning
 from tests.web import seeds
 from tests.web.seeds import Line
@@ -32,27 +33,23 @@ def test_a_page_is_read_with_its_parents_and_where_it_stands(
     with database.read() as connection:
         first = tree_nodes.read(connection, run, limit=5)
         second = tree_nodes.read(connection, run, limit=5, before=first.older)
-        last = tree_nodes.read(connection, run, limit=5, before=second.page[-1].seq - 11)
-    assert [node.step for node in first.page] == [21, 20, 19, 18, 17]
-    assert [node.step for node in second.page] == [16, 15, 14, 13, 12]
+        last = tree_nodes.read(connection, run, limit=5, before=second.page[-1].node.seq - 11)
+    assert [row.node.step for row in first.page] == [21, 20, 19, 18, 17]
+    assert [row.node.step for row in second.page] == [16, 15, 14, 13, 12]
     assert first.page[-1].parent_id in first.by_id and len(first.by_id) == 7
     assert (first.count, first.shown, first.newer, first.previous) == (22, 22, 0, None)
     assert (second.newer, second.previous) == (5, None)
-    assert [node.step for node in second.above] == [17]
-    assert (last.older, [node.step for node in last.page]) == (None, [0])
+    assert [row.node.step for row in second.above] == [17]
+    assert (last.older, [row.node.step for row in last.page]) == (None, [0])
     assert last.newer == 21 and last.previous is not None
-    assert first.page[0].metrics["eval_loss"] == math.inf
+    assert first.page[0].node.metrics["eval_loss"] == math.inf
 
 
-def test_the_lowest_value_is_found_among_those_that_are_numbers(
-    database: Database, main: Line
-) -> None:
+def test_bytes_are_added_up_where_that_is_asked_for(database: Database, main: Line) -> None:
     with database.read() as connection:
-        nodes = tree_nodes.read(connection, main.grower.run.id, best="eval_loss")
-        none = tree_nodes.read(connection, main.grower.run.id, best="accuracy", limit=1)
-    assert nodes.by_id[nodes.best_id or ""].step == 20
-    assert none.best_id is None and none.page[0].step == 21
-    assert 0 < none.stored_bytes < none.logical_bytes
+        summed = tree_nodes.read(connection, main.grower.run.id, limit=1, sums=True)
+        plain = tree_nodes.read(connection, main.grower.run.id, limit=1)
+    assert 0 < summed.stored_bytes < summed.logical_bytes and plain.stored_bytes == 0
 
 
 def test_marks_are_every_change_and_few_of_the_plain_checkpoints(
@@ -65,7 +62,7 @@ def test_marks_are_every_change_and_few_of_the_plain_checkpoints(
         every = tree_nodes.read(connection, run, marks=Thinning(0, 20, 4))
         few = tree_nodes.read(connection, run, marks=Thinning(0, 30, 2))
         of_side = tree_nodes.read(
-            connection, run, branch_ids=[side.branch.id], marks=Thinning(0, 30, 2), limit=9
+            connection, run, log=Log([side.branch.id]), marks=Thinning(0, 30, 2), limit=9
         )
     assert [node.step for node in every.marks] == [20, 15, 10, 5, 1, 0]
     assert [(node.step, node.kind) for node in few.marks] == [
@@ -75,7 +72,9 @@ def test_marks_are_every_change_and_few_of_the_plain_checkpoints(
         (1, "checkpoint"),
         (0, "root"),
     ]
-    assert {node.kind for node in of_side.marks} == {node.kind for node in of_side.page} == {"fork"}
+    assert (
+        {node.kind for node in of_side.marks} == {row.node.kind for row in of_side.page} == {"fork"}
+    )
     assert few.marks[2].metrics == {}
     assert (of_side.count, of_side.shown) == (23, 1)
 

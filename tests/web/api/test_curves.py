@@ -115,3 +115,26 @@ def test_nodes_and_branches_are_compared_as_in_the_shell(site: Site) -> None:
     assert ask(site, f"diff?a={node}&b=gpt2-docs/main")["a"]["node"] == node
     answer = site.client.get("/api/v1/diff?a=gpt2-docs/main")
     assert answer.get_json()["error"]["field"] == "b"
+
+
+def test_weights_are_compared_by_module(site: Site) -> None:
+    weights = ask(site, "diff/weights?a=gpt2-docs/main&b=gpt2-docs/cooler")
+    assert [row["name"] for row in weights["rows"]] == ["frozen", "head"]
+    assert weights["rows"][0]["equal"] == 1 and weights["rows"][0]["distance"] == 0
+    assert (
+        weights["ancestor"]
+        == ask(site, "diff?a=gpt2-docs/main&b=gpt2-docs/cooler")["common_ancestor"]
+    )
+
+
+def test_several_branches_are_compared_at_once(site: Site) -> None:
+    path = "compare?a=gpt2-docs/main&b=gpt2-docs/cooler&points=50"
+    assert ask(site, path)["side_by_side"] is None
+    answer = ask(site, path + "&with=gpt2-docs/hot,gpt2-docs/more-decay&base=gpt2-docs/hot")
+    several = answer["side_by_side"]
+    assert [side["branch"] for side in several["sides"]] == ["main", "cooler", "hot", "more-decay"]
+    assert several["base"] == "gpt2-docs/hot" and several["common_step"] == 400
+    assert several["ranking"]["lines"][0]["ref"] == "gpt2-docs/more-decay"
+    assert answer["curves"].keys() == {"a", "b", "gpt2-docs/hot", "gpt2-docs/more-decay"}
+    refused = site.client.get("/api/v1/" + path + "&with=gpt2-docs/main")
+    assert refused.status_code == 422 and refused.get_json()["error"]["field"] == "with"

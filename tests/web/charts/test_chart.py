@@ -21,7 +21,7 @@ def line(found: Series, **options: object) -> chart.Line:
         "name": "a",
         "style": 0,
         "weight": 0.0,
-        "points": 100,
+        "limit": 100,
         "to_x": chart.to_steps,
     }
     return chart.line(found, **{**common, **options})
@@ -47,16 +47,16 @@ def test_a_window_cuts_both_ends_and_smoothing_still_knows_what_was_before() -> 
 def test_a_spike_is_never_lost() -> None:
     values = [1.0] * 10_000
     values[6_543] = 50.0
-    found = line(series(values), points=60)
+    found = line(series(values), limit=60)
     assert len(found.xs) <= 62
-    assert 50.0 in found.raw
+    assert 50.0 in found.high
 
 
 def test_each_run_of_values_that_are_not_numbers_is_marked_once_in_its_middle() -> None:
     values = [1.0, math.nan, math.nan, math.nan, 1.0, math.inf, 1.0]
     found = line(series(values))
     assert found.gaps == [3, 6]
-    assert found.raw.count(None) == 2
+    assert found.low.count(None) == found.smooth.count(None) == 4
 
 
 def test_changes_are_marked_on_the_curve_and_not_outside_of_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_log import Log
 from branchtrack.db.views.tree_nodes import Thinning
 from branchtrack.web.charts import timeline
 from branchtrack.web.svg.timeline import Domain
@@ -21,10 +22,10 @@ def view(site: Site, name: str, now: float, only: tuple[str, ...] = ()) -> TreeV
             connection,
             outline.run.id,
             ids=ids,
-            branch_ids=shown,
+            log=Log(shown),
             limit=100,
             marks=marks,
-            best="eval_loss",
+            sums=True,
         )
         return TreeView(outline, found, now)
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from branchtrack.core.records import Branch
-from branchtrack.db.metrics import Series
 from branchtrack.db.views import tree_nodes, tree_outline
-from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.db.views.chart_series import Metrics
+from branchtrack.db.views.metric_overview import Overview, Values
+from branchtrack.db.views.tree_outline import NodeSummary, Origin
 from branchtrack.web.charts import tree_chart
-from branchtrack.web.charts.tree_chart import CURVES, Curves, Reading
+from branchtrack.web.charts.tree_chart import CURVES
 from branchtrack.web.view.tree import BranchView, TreeView, standing_nodes
 from tests.web.conftest import Site
 
@@ -28,16 +27,12 @@ def branch(
     number: int, *, parent: int | None = None, status: str = "finished", **metrics: float
 ) -> BranchView:
     row = Branch(f"b{number}", "r", f"branch-{number}", number, None, None, None, 1.0)
-    above = None if parent is None else node(1000 + number, parent, {})
-    return BranchView(row, None, status, node(number, number, metrics), above)
+    origin = None if parent is None else Origin(f"b{parent}", "s", 10)
+    return BranchView(row, None, status, node(number, number, metrics), None, origin)
 
 
 def numbers(branches: list[BranchView]) -> list[int]:
     return [view.style for view in branches]
-
-
-def series(*steps: int) -> Series:
-    return Series(np.array(steps, np.int64), np.ones(len(steps)), np.ones(len(steps)))
 
 
 def test_few_branches_are_all_drawn() -> None:
@@ -75,35 +70,21 @@ def tree_of(site: Site) -> TreeView:
     return TreeView(outline, nodes, site.lines["main"].grower.began + 200)
 
 
-def test_a_fork_needs_what_leads_up_to_it(own: Site) -> None:
+def test_a_branchs_curve_consists_of_stretches_of_segments(own: Site) -> None:
     main = own.lines["main"]
     assert main.head is not None
     side = main.grower.fork(main.head, "side", lr=1e-4)
     tree = tree_of(own)
-    reading = Reading.of(tree, [tree.branches[1]], (50, 60))
-    assert reading == Reading({main.segment.id: 40, side.segment.id: 50}, 60)
-    assert Reading.of(tree, tree.branches, (None, None)).lows == {
-        main.segment.id: 0,
-        side.segment.id: 0,
-    }
+    spans = tree_chart.spans(tree, tree.branches[1])
+    assert [(span.segment, span.after, span.upto) for span in spans] == [
+        (main.segment.id, -1, 40),
+        (side.segment.id, 40, None),
+    ]
 
 
-def test_a_branch_without_points_has_no_curve(own: Site) -> None:
-    tree = tree_of(own)
-    chart = tree_chart.build_chart(
-        tree,
-        tree.branches,
-        Curves(list(tree.branches), {}),
-        "loss",
-        weight=0.0,
-        log=False,
-        window=(None, None),
-    )
-    assert not chart.lines
-
-
-def test_the_stream_takes_over_from_the_last_point_that_was_read(own: Site) -> None:
+def test_the_stream_takes_over_from_the_last_point_of_each_metric(own: Site) -> None:
     tree, segment = tree_of(own), own.lines["main"].segment.id
-    assert tree_chart.cursor(tree, {segment: series(1, 7)}).reached == {segment: 7}
-    assert tree_chart.cursor(tree, {}).reached == {segment: -1}
-    assert tree_chart.last_points({"a": series(1, 7), "b": series()}) == {"a": (7, 1.0)}
+    values = {"loss": {segment: Values(0.1, 2.0, 7, 0.1)}}
+    overview = Overview(Metrics(("loss", "lr"), "loss", 2), values)
+    # Of a metric without a point it takes over from the step of its process.
+    assert tree_chart.cursor(tree, ("loss", "lr"), overview).reached == {segment: (7, 40)}

@@ -16,8 +16,8 @@ def follower(own: Site, cursor: Cursor | None = None) -> Follower:
     main = own.lines["main"]
     with own.database.read() as connection:
         newest = audit.last_id(connection)
-    start = cursor or Cursor(newest, {main.segment.id: 40})
-    return Follower(own.database, main.grower.run, "loss", start)
+    start = cursor or Cursor(newest, {main.segment.id: (40,)})
+    return Follower(own.database, main.grower.run, ["loss"], start)
 
 
 def named(messages: list[tuple[str, dict[str, Any]]], name: str) -> list[dict[str, Any]]:
@@ -25,11 +25,11 @@ def named(messages: list[tuple[str, dict[str, Any]]], name: str) -> list[dict[st
 
 
 def test_a_cursor_is_read_back_from_its_text() -> None:
-    for cursor in (Cursor(7), Cursor(0, {"ab12": 40, "cd34": -1})):
+    for cursor in (Cursor(7), Cursor(0, {"ab12": (40, 3), "cd34": (-1,)})):
         assert Cursor.parse(str(cursor)) == cursor
 
 
-@pytest.mark.parametrize("text", ["", "x", "1~", "1~a", "1~a:b", "~", "1~a:1:2"])
+@pytest.mark.parametrize("text", ["", "x", "1~", "1~a", "1~a:b", "~", "1~a:1:"])
 def test_what_is_no_cursor_is_none(text: str) -> None:
     assert Cursor.parse(text) is None
 
@@ -64,7 +64,7 @@ def test_new_points_are_sent_with_gaps_as_null(own: Site) -> None:
     own.lines["main"].log("loss", [41, 42, 43], [0.5, math.nan, 0.25])
     own.lines["main"].beat()
     progress = named(reader.look(), "progress")[0]
-    assert progress["points"] == {"main": [(41, 0.5), (42, None), (43, 0.25)]}
+    assert progress["points"] == {"main": {"loss": [(41, 0.5), (42, None), (43, 0.25)]}}
     assert progress["heads"]["main"]["step"] == 43
 
 
@@ -73,7 +73,7 @@ def test_points_that_are_sealed_meanwhile_are_not_missed(own: Site) -> None:
     reader.look()
     own.lines["main"].log("loss", list(range(41, 3041)), [1.0] * 3000)
     progress = named(reader.look(), "progress")[0]
-    assert [step for step, _ in progress["points"]["main"]] == list(range(41, 3041))
+    assert [step for step, _ in progress["points"]["main"]["loss"]] == list(range(41, 3041))
 
 
 def test_a_stream_goes_on_from_the_id_of_its_last_message(own: Site) -> None:
@@ -84,7 +84,7 @@ def test_a_stream_goes_on_from_the_id_of_its_last_message(own: Site) -> None:
     own.lines["main"].commit("checkpoint", 41)
     again = follower(own, Cursor.parse(cursor)).look()
     assert named(again, "changed")[0]["kinds"] == ["node"]
-    assert named(again, "progress")[0]["points"] == {"main": [(41, 0.5)]}
+    assert named(again, "progress")[0]["points"] == {"main": {"loss": [(41, 0.5)]}}
 
 
 def test_the_last_points_of_a_branch_that_ended_are_sent(own: Site) -> None:
@@ -93,7 +93,7 @@ def test_the_last_points_of_a_branch_that_ended_are_sent(own: Site) -> None:
     own.lines["main"].log("loss", [41], [0.5])
     own.lines["main"].end("finished")
     messages = reader.look()
-    assert named(messages, "progress")[0]["points"] == {"main": [(41, 0.5)]}
+    assert named(messages, "progress")[0]["points"] == {"main": {"loss": [(41, 0.5)]}}
     assert named(messages, "changed")[0]["say"] == "main is finished"
 
 
@@ -116,7 +116,7 @@ def test_several_changes_are_said_in_one_line(own: Site) -> None:
 
 
 def test_a_cursor_of_another_run_finds_nothing_of_it(own: Site) -> None:
-    reader = follower(own, Cursor(10**6, {"0000000000000000": 3}))
+    reader = follower(own, Cursor(10**6, {"0000000000000000": (3,)}))
     assert named(reader.look(), "changed") == []
 
 
@@ -129,3 +129,14 @@ def test_an_unanswered_request_is_told_when_it_moves(own: Site) -> None:
         waiting = requests.waiting(connection, main.segment.id)[0]
         requests.move(connection, waiting.id, "applied", actor="trainer", step=41)
     assert named(reader.look(), "changed")[0]["say"] == "A request is applied"
+
+
+def test_a_metric_that_is_measured_later_at_a_step_is_not_missed(own: Site) -> None:
+    main = own.lines["main"]
+    with own.database.read() as connection:
+        cursor = Cursor(audit.last_id(connection), {main.segment.id: (40, 40)})
+    reader = Follower(own.database, main.grower.run, ["loss", "eval_loss"], cursor)
+    main.log("loss", [41, 42], [0.5, 0.4])
+    assert named(reader.look(), "progress")[0]["points"]["main"].keys() == {"loss"}
+    main.log("eval_loss", [41], [0.7])
+    assert named(reader.look(), "progress")[0]["points"] == {"main": {"eval_loss": [(41, 0.7)]}}

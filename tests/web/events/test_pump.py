@@ -53,7 +53,7 @@ class Bench:
         slot = self.slots.acquire(name)
         assert slot is not None
         reader = Reader()
-        stream = Stream(Follower(self.site.database, run, metric, cursor), Actor(name), slot)
+        stream = Stream(Follower(self.site.database, run, [metric], cursor), Actor(name), slot)
         self.pump.add(stream, reader)
         return reader
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from branchtrack.core.builtin_settings import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN, LR
 from branchtrack.core.settings import Setting
 from branchtrack.web.input import forms
 
@@ -60,3 +60,20 @@ def test_every_value_of_a_list_is_judged_and_relative_ones_by_the_value_in_force
         assert forms.changed_settings({"set.lr": good}, KNOWN, current) == {"lr": good}
     for bad in ("x0", "1e-3, -1", "1e-3,"):
         assert forms.problems({"lr": bad}, KNOWN, current, 5).keys() == {"lr"}
+
+
+def test_a_relative_button_replaces_the_field_of_its_setting() -> None:
+    form = {"set.lr": "7", "set.eps": "1e-8", "quick": "lr=x0.5", "reason": "too hot"}
+    assert forms.pressed(form, kind="set") == {
+        "kind": "set",
+        "set.lr": "x0.5",
+        "set.eps": "1e-8",
+        "reason": "too hot",
+    }
+    assert forms.pressed({"kind": "pause"}) == {"kind": "pause"}
+
+
+def test_a_field_that_shows_six_digits_of_a_value_is_no_change() -> None:
+    current = {"lr": 2.0480000000000003e-3}
+    assert forms.written(current["lr"]) == "2.048e-3"
+    assert forms.changed_settings({"set.lr": "2.048e-3"}, {"lr": LR}, current) == {}

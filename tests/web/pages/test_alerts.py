@@ -89,3 +89,17 @@ def test_good_news_have_no_mark(own: Site) -> None:
     raised(own, level="info", kind="target")
     assert "alert" not in own.get("/").one("tbody").text
     assert "new alert" not in own.get("/runs/digits").text
+
+
+def test_alerts_of_all_runs_are_on_one_page(own: Site) -> None:
+    assert "No alerts." in own.get("/alerts").text
+    alert = raised(own, text="loss is NaN", level="error", step=7)
+    raised(own, text="a remark", level="info", key="another")
+    rows = own.get("/alerts").table("Alerts")
+    assert [row["run and branch"] for row in rows] == ["digits main", "digits main"]
+    assert len(own.get("/alerts?level=warn").table("Alerts")) == 1
+    (form,) = [
+        each for each in own.get("/alerts").all("form") if f"{alert.id}/seen" in each["action"]
+    ]
+    answer = own.client.post(form["action"])
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/alerts#alert-{alert.id}")

@@ -109,7 +109,6 @@ def test_the_vertical_axis_can_be_logarithmic(site: Site) -> None:
 
 def test_smoothing_is_of_all_points_and_can_be_switched_off(site: Site) -> None:
     plain = data_of(site.get(BOTH + "&smooth=0"))["lines"][1]
-    assert plain["raw"] == plain["smooth"]
     strong = data_of(site.get(BOTH + "&smooth=0.99"))["lines"][1]
     assert np.std(np.diff(strong["smooth"])) < np.std(np.diff(plain["smooth"])) / 5
 
@@ -150,7 +149,7 @@ def test_two_ticks_lead_to_the_comparison_however_often_each_was_set(site: Site)
     ("query", "status", "said"),
     [
         ("pick=gpt2-docs/main", 422, "One was ticked"),
-        ("pick=a/b&pick=a/c&pick=a/d", 422, "3 were ticked"),
+        ("&".join(f"pick=a/{n}" for n in range(9)), 422, "9 were ticked"),
         ("a=gpt2-docs/main", 422, "Two branches are needed"),
         ("a=gpt2-docs/main&b=gpt2-docs/main", 422, "compared with itself"),
         ("a=gpt2-docs/main&b=gpt2-docs", 422, "compared with itself"),

@@ -11,6 +11,7 @@ from flask import Flask
 
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.web.charts.timeline import Drawing
+from branchtrack.web.charts.wall import Look
 from branchtrack.web.pages.live_part import RowChanges, Sent
 from branchtrack.web.svg.timeline import Domain, Lane
 
@@ -34,7 +35,15 @@ def row(number: int, value: float = 1.0) -> Any:
     node = SimpleNamespace(id=f"{number:016x}"[::-1], effective=None, compared=None)
     branch = SimpleNamespace(name="main")
     return SimpleNamespace(
-        node=node, branch=branch, origin="", value=value, delta=None, gutter=None
+        node=node,
+        branch=branch,
+        origin="",
+        value=value,
+        delta=None,
+        gutter=None,
+        first_id=node.id,
+        size=1,
+        forks=(),
     )
 
 
@@ -70,19 +79,25 @@ def test_another_axis_or_another_branch_has_all_lanes_sent() -> None:
 def test_new_rows_stand_above_those_that_the_browser_has() -> None:
     first, second, third = row(1), row(2), row(3)
     before = sent_rows(second, first)
-    assert changes(before, third, second, first) == RowChanges((third,), [], [])
+    assert changes(before, third, second, first) == RowChanges([], [(third, None)], [])
     changed = row(1, 0.5)
-    assert changes(before, second, changed) == RowChanges((), [changed], [])
+    assert changes(before, second, changed) == RowChanges([], [], [changed])
 
 
 def test_rows_that_moved_to_the_next_page_go() -> None:
     first, second, third = row(1), row(2), row(3)
     gone = [first.node.id[:6]]
-    assert changes(sent_rows(second, first), third, second) == RowChanges((third,), [], gone)
+    found = changes(sent_rows(second, first), third, second)
+    assert found == RowChanges(gone, [(third, None)], [])
+
+
+def test_a_row_that_has_moved_is_taken_out_and_put_where_it_is() -> None:
+    a, b, c, d = (row(number) for number in range(1, 5))
+    found = changes(sent_rows(a, b, c, d), a, d, b, c)
+    assert found == RowChanges([d.node.id[:6]], [(d, a.node.id)], [])
 
 
 def test_rows_of_another_page_are_all_sent() -> None:
-    assert changes(sent_rows(row(1)), row(3), row(2)) is None
     assert changes("", row(1)) is None
     assert changes("x<y", row(1)) is None
     assert changes(sent_rows(row(1)), row(1), live_only=False) is None
@@ -92,14 +107,18 @@ def test_more_rows_than_an_address_holds_are_not_told_apart() -> None:
     assert sent_rows(*map(row, range(300))) == ""
 
 
-def test_a_metric_that_is_still_the_one_to_show_stays_drawn() -> None:
-    with address(drawn="3.eval.loss") as sent:
-        assert sent.drawn(3, None) == sent.drawn(3, "eval.loss") == "eval.loss"
-        assert sent.drawn(4, None) is None and sent.drawn(3, "loss") is None
-    with address(drawn="3.") as sent:
-        assert sent.drawn(3, None) is None
-    with address(live_only=False, drawn="3.loss") as sent:
-        assert sent.drawn(3, None) is None
+def test_charts_stay_as_long_as_they_are_of_the_same_metrics_and_look() -> None:
+    with address() as sent:
+        sent.check_charts(["loss"], Look())
+    for live_only, names, look, is_drawn in (
+        (True, ["loss"], Look(), True),
+        (True, ["loss", "lr"], Look(), False),
+        (True, ["loss"], Look(log=True), False),
+        (False, ["loss"], Look(), False),
+    ):
+        with address(live_only, charts=sent.charts) as later:
+            later.check_charts(names, look)
+            assert later.is_drawn is is_drawn
 
 
 def test_a_little_progress_leaves_the_lanes_as_they_are() -> None:

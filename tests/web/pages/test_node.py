@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from branchtrack.core.records import NewNode, Node
 from branchtrack.db import nodes, runs, segments
+from branchtrack.db.views import tree_outline
+from branchtrack.db.views.nearby import node_place
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -77,7 +79,7 @@ def test_the_way_from_the_root_leads_through_the_changes(site: Site) -> None:
     crumbs = site.get(f"/nodes/{site.node('more-decay')}").by_role("navigation", "Ancestors")[0]
     said = [one.text for one in crumbs.all("li")]
     assert "root, step 0" in said[0]
-    assert "lr 5e-3 → 1e-3, step 400" in said[1] and "… 1 node …" in said[1]
+    assert "lr 5e-3 → 1e-3, step 400" in said[1] and said[1].startswith("…")
     assert "cooler lr 1e-3 → 3e-4, step 400" in said[2]
     assert said[-1].endswith("this node")
 
@@ -246,3 +248,56 @@ def commit_merge(site: Site, a: Node, b: Node) -> Node:
         values |= {"branch_id": branch.id, "segment_id": segment.id, "parent_id": a.id}
         values |= {"kind": "merge", "merge_parent_id": b.id, "changes": ()}
         return nodes.commit(connection, NewNode(**values))
+
+
+def test_the_nodes_before_and_after_are_links_with_what_they_changed(site: Site) -> None:
+    with site.database.read() as connection:
+        run = runs.find_run(connection, "gpt2-docs")
+        line = [node for node in nodes.list_of_run(connection, run.id)][::-1]
+    main = [node for node in line if node.branch_id == site.lines["main"].branch.id]
+    around = site.get(f"/nodes/{main[1].id}").one("nav", aria_label="Around this node")
+    links = [link["href"] for link in around.all("a") if link["href"].startswith("/nodes/")]
+    assert links == [f"/nodes/{main[0].id}", f"/nodes/{main[2].id}"]
+    assert around.text.startswith("previous") and "next" in around.text
+    root = site.get(f"/nodes/{main[0].id}").one("nav", aria_label="Around this node")
+    assert "previous" not in root.text and "next" in root.text
+
+
+def test_siblings_are_the_other_nodes_from_the_same_parent(site: Site) -> None:
+    with site.database.read() as connection:
+        run = runs.find_run(connection, "gpt2-docs")
+        every = nodes.list_of_run(connection, run.id)
+    for node in every:
+        page = site.get(f"/nodes/{node.id}")
+        siblings = {
+            other.id[:8]
+            for other in every
+            if other.parent_id == node.parent_id and other.parent_id and other.id != node.id
+        }
+        listed = page.table("Siblings") if siblings else []
+        assert {row["node"] for row in listed} == siblings
+        assert bool(page.by_role("region", "Siblings")) == bool(siblings)
+
+
+def test_of_a_long_way_from_the_root_the_two_ends_are_shown(own: Site) -> None:
+    main = own.lines["main"]
+    for number in range(20):
+        main.commit("intervention", 41 + number, {"lr": 1e-3 * (number + 1)})
+    crumbs = own.get(f"/nodes/{own.node('main')}").by_role("navigation", "Ancestors")[0]
+    said = [one.text for one in crumbs.all("li")]
+    assert len(said) == 13 and "root" in said[0] and "this node" in said[-1]
+    assert [text.startswith("…") for text in said].count(True) == 2
+
+
+def test_the_way_up_is_the_same_as_node_by_node(site: Site) -> None:
+    def is_notable(node: tree_outline.NodeMark, of: Node) -> bool:
+        changed = node.kind != "checkpoint" or node.changes or node.parent_id is None
+        return node.id != of.id and bool(changed or node.id == of.parent_id)
+
+    with site.database.read() as connection:
+        run_id = site.lines["main"].grower.run.id
+        for node in nodes.list_of_run(connection, run_id):
+            above = tree_outline.ancestors(connection, node.id)
+            expected = [mark.id for mark in above if is_notable(mark, node)][::-1]
+            around = node_place.surroundings(connection, node)
+            assert [summary.id for summary in around.line] == expected

@@ -6,6 +6,7 @@ import pytest
 
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches
+from branchtrack.db.tables import segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -241,3 +242,70 @@ def test_the_road_not_taken_is_offered_where_the_change_can_be_taken_back(own: S
     with own.database.read() as connection:
         taken = launches.unfinished(connection)[1]
     assert (taken.node_id, taken.overrides) == (own.node("main"), {})
+
+
+def test_half_the_rate_is_one_button_of_the_page(own: Site) -> None:
+    form = own.get(path(own)).one("form", aria_label="Start at once")
+    assert [button.text for button in form.all("button")] == [
+        "x0.5 2.5e-3",
+        "x0.1 5e-4",
+        "x2 0.01",
+    ]
+    answer = own.client.post(form["action"], data={"quick": "lr=x0.5"})
+    assert answer.status_code == 303
+    with own.database.read() as connection:
+        (launch,) = launches.unfinished(connection)
+    assert launch.overrides == {"lr": 2.5e-3}
+
+
+def test_a_factor_beside_a_field_is_previewed_with_all_that_was_typed(own: Site) -> None:
+    before = count(own)
+    (button,) = own.get(path(own)).by_role("button", "lr x0.1")
+    data = {"name": "cooler", "set.lr": "7", "set.weight_decay": "0.2", "quick": button["value"]}
+    answer = own.client.post(button["formaction"], data=data)
+    page = dom.parse(answer.get_data(as_text=True))
+    assert page.field("lr")["value"] == "x0.1" and page.field("weight_decay")["value"] == "0.2"
+    said = page.one("section", id="preview").text
+    assert "lr 5e-3 → 5e-4" in said and "weight_decay 0.01 → 0.2" in said
+    assert count(own) == before
+
+
+def test_enter_in_a_field_starts_and_presses_no_factor(own: Site) -> None:
+    form: dom.Element = own.get(path(own)).one("form", class_="form")
+    first = form.all("button")[0]
+    assert first.text == "Start" and "name" not in first.attributes
+
+
+def test_where_and_when_it_trains_is_part_of_the_order(own: Site) -> None:
+    data = {"name": "later", "labels": "gpu, big", "priority": "5", "retries": "2"}
+    assert own.client.post(path(own), data=data).status_code == 303
+    with own.database.read() as connection:
+        (launch,) = launches.unfinished(connection)
+    assert (launch.priority, launch.labels, launch.retries) == (5, ["big", "gpu"], 2)
+    assert "1 launch in the queue before it" in own.get(path(own)).one("main").text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("priority", "soon"), ("priority", "5000"), ("labels", "a b"), ("retries", "-1")],
+)
+def test_a_wrong_turn_is_refused_at_its_field(own: Site, field: str, value: str) -> None:
+    before = count(own)
+    page = own.post(path(own), 422, **{"name": "later", field: value})
+    wrong = [one for one in page.all("input") if one.get("aria-invalid") == "true"]
+    assert [one["name"] for one in wrong] == [field] and wrong[0]["value"] == value
+    assert count(own) == before
+
+
+def test_time_and_disk_are_estimated_from_the_branch_so_far(own: Site) -> None:
+    main = own.lines["main"]
+    with own.database.transaction() as connection:
+        connection.execute(
+            segments.update()
+            .where(segments.c.id == main.segment.id)
+            .values(step=40, started_at=1000.0, heartbeat_at=1400.0)
+        )
+    text = own.get(path(own)).one("main").text
+    assert "60 steps to step 100: about 10 min and" in text and "on disk, an estimate" in text
+    said = own.post(path(own) + "/preview", 200, name="c", set_lr="x0.5, x0.1")
+    assert "about 20 min and" in said.one("section", id="preview").text

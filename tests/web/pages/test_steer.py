@@ -22,6 +22,7 @@ from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
 from branchtrack.core.settings import Setting
 from branchtrack.db import requests, runs
+from branchtrack.db.orders import launches
 from branchtrack.db.tables import segments
 from tests.web import dom
 from tests.web.conftest import Site
@@ -47,6 +48,10 @@ def rich(own: Site) -> Site:
     return own
 
 
+def inside_details(form: dom.Element, field: dom.Element) -> bool:
+    return any(field is other for folded in form.all("details") for other in folded.walk())
+
+
 def listed(site: Site) -> list[Request]:
     with site.database.read() as connection:
         return requests.list_of_run(connection, runs.find_run(connection, "digits").id)
@@ -65,7 +70,7 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
     page = rich.get(PATH)
     text = page.one("main").text
     for word in (
-        "lr now 5e-3; used at step 51: 5e-3, in effect 0.004500",
+        "lr x0.5 x0.1 x2 now 5e-3; used at step 51: 5e-3, in effect 4.5e-3",
         "temperature K",
         "of the sampling",
         "Takes effect from the next update",
@@ -73,7 +78,16 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
     ):
         assert word in text
     groups = [one.text for one in page.all("p", class_="group")]
-    assert groups == ["Optimizer", "Regularisation", "The script’s own"]
+    assert groups == ["The script’s own"]
+    first = page.one("form", id="controls")
+    always = [field["name"] for field in first.all("input") if not inside_details(first, field)]
+    assert [name for name in always if name.startswith("set.")] == [
+        "set.lr",
+        "set.max_grad_norm",
+        "set.weight_decay",
+        "set.dropout",
+        "set.temperature",
+    ]
     assert page.field("temperature")["value"] == "2" or page.field("temperature K")["value"] == "2"
 
 
@@ -91,8 +105,6 @@ def test_settings_of_the_loop_are_not_the_scripts_own(own: Site) -> None:
     main.commit("intervention", 50, {"lr": 5e-3})
     page = own.get(PATH)
     assert [one.text for one in page.all("p", class_="group")] == [
-        "Optimizer",
-        "Regularisation",
         "Schedule and length",
         "Logging and saving",
     ]
@@ -111,7 +123,7 @@ def test_many_settings_are_asked_for_under_conditions(rich: Site) -> None:
         "expires_in": "",
     }
     answer = rich.client.post(PATH, data=form)
-    assert answer.status_code == 303 and answer.headers["Location"] == PATH + "#requests"
+    assert answer.status_code == 303 and answer.headers["Location"] == PATH + "#controls"
     (found,) = listed(rich)
     assert found.requested["values"] == {"lr": 1e-3, "temperature": 3.0}
     assert found.conditions == {"only_if": {"lr": 5e-3}, "not_after_step": 90}
@@ -240,8 +252,7 @@ def test_details_are_folded_away(rich: Site) -> None:
     with rich.database.transaction() as connection:
         connection.execute(segments.update().values(declared=known))
     page = rich.get(PATH)
-    assert "Parameter groups and modules (1)" in page.one("main").text
-    assert [one.text for one in page.all("p", class_="group")] == ["Optimizer"]
+    assert "More settings (1) Parameter groups and modules lr.0" in page.one("main").text
 
 
 @pytest.mark.parametrize("opened", [PATH, "/runs/digits"])
@@ -253,9 +264,112 @@ def test_a_form_sent_after_another_s_change_does_not_take_that_back(own: Site, o
     ]
     fields = {field["name"]: field["value"] for field in form.all("input") if field.get("name")}
     own.lines["main"].commit("intervention", 50, {"lr": 5e-3})
-    fields["set.weight_decay"] = "0.2"
+    fields = {"kind": "set", **fields, "set.weight_decay": "0.2"}
     send(own, 303, form["action"], **fields)
     assert listed(own)[0].payload == {"values": {"weight_decay": "0.2"}}
+
+
+def test_a_factor_beside_a_rate_is_asked_for_at_once(rich: Site) -> None:
+    controls = rich.get(PATH).one("form", id="controls")
+    assert [button["value"] for button in controls.all("button", name="quick")] == [
+        "lr=x0.5",
+        "lr=x0.1",
+        "lr=x2",
+    ]
+    send(rich, 303, quick="lr=x0.5", **{"set.lr": "7", "was.lr": "5e-3", "reason": "too hot"})
+    (found,) = listed(rich)
+    # What was asked is kept beside what it came to, and holds only while the rate is still so.
+    assert found.payload == {"values": {"lr": "x0.5"}}
+    assert found.requested["values"] == {"lr": 2.5e-3}
+    assert found.conditions == {"only_if": {"lr": 5e-3}}
+    wrong = send(rich, 422, quick="lr=x1000000", **{"set.lr": "5e-3"})
+    assert wrong.field("lr")["value"] == "x1000000"
+
+
+def test_what_was_typed_survives_another_button_of_the_form(rich: Site) -> None:
+    answer = rich.client.post(
+        PATH, data={"kind": "pause", "set.lr": "7e-4", "was.lr": "5e-3", "set.dropout": "0.1"}
+    )
+    location = answer.headers["Location"]
+    page = rich.get(location.partition("#")[0])
+    assert page.field("lr")["value"] == "7e-4"
+    assert [one.kind for one in listed(rich)] == ["pause"]
+
+
+def test_enter_in_a_field_applies_and_nothing_else(rich: Site) -> None:
+    first = rich.get(PATH).one("form", id="controls").all("button")[0]
+    assert (first["name"], first["value"]) == ("kind", "set")
+    assert "formaction" not in first.attributes
+
+
+def test_pause_and_continue_are_never_folded_away(rich: Site) -> None:
+    for status, word in (("running", "Pause"), ("paused", "Continue")):
+        with rich.database.transaction() as connection:
+            connection.execute(segments.update().values(status=status))
+        page = rich.get(PATH)
+        (button,) = [one for one in page.all("button", name="kind") if one.text == word]
+        folded = [field for details in page.all("details") for field in details.walk()]
+        assert all(button is not field for field in folded)
+
+
+def test_the_last_answer_is_beside_the_buttons(rich: Site) -> None:
+    line = rich.lines["main"]
+    line.ask(
+        {"kind": "set", "values": {"lr": 1e-3}},
+        "",
+        "applied verified",
+        step=41,
+        before={"lr": 5e-3},
+        applied={"lr": 1e-3},
+        effective={"lr": 1e-3, "step": 42},
+    )
+    answer = rich.get(PATH).one("p", class_="answer").text
+    assert answer.startswith("last request verified set lr = 1e-3")
+    assert "at step 41; lr 5e-3 → 1e-3, used 1e-3" in answer
+    send(rich, 422, kind="set", **{"set.lr": "-1"})
+    answer = rich.get(PATH).one("p", class_="answer").text
+    assert "rejected" in answer and "greater than 0" in answer
+
+
+def test_the_cockpit_says_what_the_training_does_now(rich: Site) -> None:
+    main = rich.lines["main"]
+    for name, value in (
+        ("learning_rate", 8.1e-4),
+        ("system/cpu", 43.2),
+        ("system/memory", 3.1e9),
+        ("system/memory_percent", 61.0),
+        ("system/gpu", 97.0),
+        ("system/gpu_memory", 6.1e10),
+    ):
+        main.log(name, [38, 40], [value / 2, value])
+    page = rich.get(PATH)
+    text = page.one("dl", class_="facts").text
+    for words in (
+        "lr now 8.1e-4 at 40",
+        "done 40 %",
+        "CPU 43 %",
+        "memory 3.1 GB, machine 61 %",
+        "GPU 97 %, 61.0 GB",
+        "expected end in",
+        "last heard of just now",
+    ):
+        assert words in text, words
+    assert page.one("progress")["value"] == "0.4000"
+    assert "started by hand" in page.one("main").text
+
+
+def test_the_end_of_a_launched_process_s_output_is_there(rich: Site) -> None:
+    main = rich.lines["main"]
+    assert main.head is not None
+    line = main.grower.fork(main.head, "launched")
+    with rich.database.read() as connection:
+        launch = launches.of_branch(connection, line.branch.id)
+    assert launch is not None
+    rich.config.logs.mkdir(parents=True, exist_ok=True)
+    (rich.config.logs / f"{launch.id}.log").write_text("epoch 1\nepoch 2\n")
+    page = rich.get("/runs/digits/branches/launched/steer")
+    assert "epoch 2" in page.one("pre").text
+    assert page.by_role("link", "More of it")
 
 
 def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:
@@ -288,7 +402,8 @@ def test_every_kind_has_a_form_with_the_fields_and_the_word_of_its_model(
     model = INTERVENTIONS[kind]
     (form,) = forms_of(rich.get(STOP if kind == "stop" else PATH), kind)
     expected = set(model.options()) - NOT_IN_FORMS.get(kind, set())
-    assert options_of(form) - MEANT == expected
+    others = {"values", "quick"} if form.get("id") == "controls" else set()
+    assert options_of(form) - MEANT == expected | others
     assert [button for button in form.all("button") if button.text.startswith(model.label)]
     if model.needs_process and kind != "stop":
         assert options_of(form) >= MEANT

@@ -58,3 +58,26 @@ def test_what_is_in_the_trash_says_so_and_has_no_policy(own: Site) -> None:
     control.delete(own.database, "digits", actor="ann")
     page = own.get("/storage")
     assert "digits, in the trash" in page.text and not page.all("form", action="/runs/digits/gc")
+
+
+def test_what_uses_the_disk_is_a_picture_with_what_a_sweep_would_free(own: Site) -> None:
+    (row,) = own.get("/storage").table("What uses the disk")
+    assert row["run"] == "digits" and row["a sweep would free"] == "no policy"
+    own.client.post("/runs/digits/gc", data={"keep": "thin", "every": "1"})
+    page = own.get("/storage")
+    bar = page.one("svg", class_="usage")
+    assert "a sweep would free" in bar["aria-label"]
+    assert [rect["width"] for rect in bar.all("rect")] == ["100.00%", "0.00%"]
+    assert page.table("What uses the disk")[0]["a sweep would free"] == "0 B"
+
+
+def test_a_sweep_is_previewed_without_being_made(own: Site) -> None:
+    form = own.get("/storage").one("form", action="/runs/digits/gc")
+    (button,) = form.all("button", name="preview")
+    assert (button["formmethod"], button["value"]) == ("get", "digits")
+    page = own.get("/storage?preview=digits&keep=thin&every=1000")
+    assert "Sweeping digits now would free" in page.one(role="status", class_="banner").text
+    assert page.one("input", name="every")["value"] == "1000"
+    own.get("/storage?preview=digits&keep=thin&every=often", 422)
+    own.get("/storage?preview=nope&keep=thin", 404)
+    assert retention(own) is None

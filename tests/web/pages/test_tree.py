@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 
 import pytest
 
 from branchtrack.analysis import payloads
-from branchtrack.db import audit, metrics, runs, segments
+from branchtrack.db import audit, runs, segments
 from branchtrack.db.orders import launches, withdrawals
 from tests.web import dom, seeds
 from tests.web.conftest import Site
@@ -19,12 +18,6 @@ TREE = "/runs/gpt2-docs"
 
 def node_rows(page: dom.Element) -> list[dict[str, str]]:
     return page.table("Nodes")
-
-
-def chart_data(page: dom.Element) -> dict[str, object]:
-    text = page.one(id="chart").one("script", class_="data").text
-    found: dict[str, object] = json.loads(text)
-    return found
 
 
 def test_every_node_is_a_row_newest_first(site: Site) -> None:
@@ -102,76 +95,18 @@ def test_branches_differ_by_colour_dash_and_name(site: Site) -> None:
     assert len({look[0] for look in looks}) == len({look[1] for look in looks}) == 4
 
 
-def test_the_chart_shares_the_timelines_axis(site: Site) -> None:
-    page = site.get(TREE)
-    timeline = page.one("svg", class_="timeline")
-    data = chart_data(page)
-    assert data["range"][:2] == [float(timeline["data-low"]), float(timeline["data-high"])]
-
-
-def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
-    lines = {line["name"]: line for line in chart_data(site.get(TREE))["lines"]}
-    assert lines["main"]["xs"][0] == 1
-    assert lines["cooler"]["xs"][0] == 400
-    assert lines["more-decay"]["xs"][0] == 1200
-    assert [mark[2] for mark in lines["cooler"]["marks"]] == [
-        "lr 1e-3 → 3e-4",
-        "max_grad_norm 1 → 0.5",
-    ]
-
-
-def test_values_that_are_not_numbers_are_a_gap_with_a_mark(site: Site) -> None:
-    page = site.get(TREE)
-    hot = next(line for line in chart_data(page)["lines"] if line["name"] == "hot")
-    assert None in hot["raw"]
-    assert hot["gaps"] == [646]
-    assert len(page.one("svg", class_="plot").all("path", class_="gap")) == 1
-
-
-def test_without_javascript_there_is_a_drawing_and_a_table(site: Site) -> None:
-    page = site.get(TREE)
-    plot = page.one("svg", class_="plot")
-    assert plot["role"] == "img"
-    assert "main 2." in plot["aria-label"] and "at step 1,400" in plot["aria-label"]
-    assert len(plot.all("path", class_="curve")) == 4
-    table = page.table("loss as a table")
-    assert len(table) == 20
-    assert table[0].keys() == {"step", "main", "hot", "cooler", "more-decay"}
-    assert table[-1]["step"] == "2,000"
-
-
-def test_the_metric_can_be_switched(site: Site) -> None:
-    page = site.get(TREE + "?metric=eval_loss")
-    group = next(one for one in page.by_role("group", "metric"))
-    assert group.one(aria_current="true").text == "eval_loss"
-    assert node_rows(page)[0]["eval_loss"] == "1.950"
-
-
-def test_an_unknown_metric_is_refused_with_those_there_are(site: Site) -> None:
-    page = site.get(TREE + "?metric=accuracy", 404)
-    assert "accuracy" in page.one("h1").text
-    assert page.by_role("link", "grad_norm")[0]["href"] == TREE + "?metric=grad_norm"
-
-
 def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     page = site.get(TREE + "?branch=cooler")
     assert {row["branch"] for row in node_rows(page)} == {"cooler"}
-    assert [line["name"] for line in chart_data(page)["lines"]] == ["cooler"]
-    assert page.by_role("link", "Show all")[0]["href"] == TREE
+    assert list(beside_the_lanes(page)) == ["cooler"]
+    assert page.one(id="choice").by_role("link", "Default")[0]["href"] == TREE
+    assert "3 branches folded" in page.one(id="choice").text
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
 
 
 def test_of_a_branch_that_there_is_not_those_that_come_close_are_named(site: Site) -> None:
     said = site.get(TREE + "?branch=coolr", 404).one("main").text
     assert "gpt2-docs/cooler" in said and "gpt2-docs/hot" not in said
-
-
-def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
-    page = site.get(TREE + "?from=300&to=600")
-    timeline = page.one("svg", class_="timeline")
-    assert (timeline["data-low"], timeline["data-high"]) == ("300", "600")
-    assert chart_data(page)["range"][:2] == [300, 600]
-    assert "to: 300" in site.get(TREE + "?from=600&to=300", 422).one("h1").text
 
 
 @pytest.mark.parametrize("query", ["y=cubic", "smooth=2", "from=-1", "from=x", "before=x"])
@@ -190,19 +125,12 @@ def test_branches_and_nodes_can_be_ticked_for_a_comparison(site: Site) -> None:
     assert form.one("input", name="run")["value"] == "gpt2-docs"
 
 
-def test_steps_that_the_address_names_are_marked_in_the_chart(site: Site) -> None:
-    page = site.get(TREE + "?branch=cooler&at=800&at=1200")
-    assert chart_data(page)["guides"] == [800, 1200]
-    assert [one["x1"] for one in page.all("line", class_="guide")] == ["40%", "60%"]
-    site.get(TREE + "?at=x", 422)
-    site.get(TREE + "?" + "&".join(["at=1"] * 9), 422)
-
-
 def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
-    facts = site.get(TREE).one("dl", class_="facts").text
-    assert "best held-out loss 1.950 more-decay" in facts
+    page = site.get(TREE)
+    facts = page.one("dl", id="facts").text
+    assert "best held-out loss 1.886 more-decay" in facts
     assert "branches · nodes 4 · 14" in facts
-    assert "23.1 kB of 231 kB logical" in facts
+    assert "23.1 kB of 231 kB logical" in page.one("dl", id="disk").text
 
 
 def test_a_branch_that_trains_can_be_steered_and_others_cannot(site: Site) -> None:
@@ -298,7 +226,7 @@ def test_a_run_without_metrics_says_so(empty: Site) -> None:
     line.commit("root", 0)
     line.beat()
     page = empty.get("/runs/fresh")
-    assert "No metric has been logged yet; the curve appears" in page.one(id="chart").text
+    assert "No metric has been logged yet; the curve appears" in page.one(id="charts").text
     assert len(node_rows(page)) == 1
 
 
@@ -317,31 +245,6 @@ def test_a_run_whose_every_loss_is_not_a_number_is_a_page_too(empty: Site) -> No
     assert "no points yet" in page.one("svg", class_="plot")["aria-label"]
 
 
-def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None:
-    line = seeds.Grower(empty.database, empty.store, "other").line("main")
-    line.log("accuracy", [1, 2], [0.1, 0.2])
-    line.log("train/loss", [1, 2], [2.0, 1.0])
-    assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
-
-
-def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own: Site) -> None:
-    names = [f"layer/{number:03}/norm" for number in range(300)]
-    points = [(name, 1, 1.0, 1.0) for name in names]
-    with own.database.transaction() as connection:
-        metrics.append(connection, own.lines["main"].segment.id, points)
-    group = own.get("/runs/digits").by_role("group", "metric")[0]
-    assert len(group.all("a")) == 200 and group.all("a")[0].text == "loss"
-    assert "200 of 301 names" in group.text
-    assert group.one("form").one("input", name="metric")
-    assert chart_data(own.get(f"/runs/digits?metric={names[-1]}"))["metric"] == names[-1]
-
-
-def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
-    answer = site.client.get(TREE + "/chart?metric=loss")
-    assert answer.json is not None
-    assert [line["name"] for line in answer.json["lines"]] == list(site.lines)
-
-
 def test_many_nodes_come_in_pages_with_their_lanes(
     empty: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,15 +254,15 @@ def test_many_nodes_come_in_pages_with_their_lanes(
     seeds.many(main, 70)
     assert main.head is not None
     seeds.many(grower.fork(main.head, "side", lr=1e-4), 32)
-    first = empty.get("/runs/big")
+    first = empty.get("/runs/big?fold=off")
     assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 10
-    assert first.heading("Nodes").text == "Nodes 1 to 10 of 103"
+    assert first.heading("Nodes").text == "Nodes 1 to 10 of 103 rows, 103 nodes"
     pages = [first]
     while older := pages[-1].by_role("link", "Older nodes"):
         pages.append(empty.get(older[0]["href"].partition("#")[0]))
     seen = [row["node"] for page in pages for row in node_rows(page)]
     assert len(seen) == len(set(seen)) == 103
-    assert pages[4].heading("Nodes").text == "Nodes 41 to 50 of 103"
+    assert pages[4].heading("Nodes").text == "Nodes 41 to 50 of 103 rows, 103 nodes"
     back = pages[4].by_role("link", "Newer nodes")[0]["href"].partition("#")[0]
     assert node_rows(empty.get(back)) == node_rows(pages[3])
     # Behind the fork the lane of the other branch goes by, though its nodes are on other pages.
@@ -380,19 +283,54 @@ def beside_the_lanes(page: dom.Element) -> dict[str, str]:
     return {value["data-value"]: value.text for value in values}
 
 
-def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
+def test_of_very_many_branches_the_trunk_and_what_matters_are_shown(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.web.charts.tree_chart.CURVES", 3)
+    monkeypatch.setattr("branchtrack.web.view.branch_choice.FEW", 3)
     page = site.get(TREE)
-    drawn = ["main", "cooler", "more-decay"]
-    assert [line["name"] for line in chart_data(page)["lines"]] == drawn
-    assert "3 of 4 branches" in page.one(id="chart").text
-    assert "1 branch is not drawn" in page.one(id="samples").text
-    assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"
-    assert len(page.one("ul", class_="names").all("li")) == 4
-    alone = site.get(TREE + "?branch=hot")
-    assert beside_the_lanes(page)["hot"] == beside_the_lanes(alone)["hot"]
+    shown = ["main", "cooler", "more-decay"]
+    assert list(beside_the_lanes(page)) == shown
+    assert {row["branch"] for row in node_rows(page)} == set(shown)
+    choice = page.one(id="choice")
+    assert "3 of 4 branches" in choice.text and "1 branch folded, best 2.683" in choice.text
+    boxes = choice.all("input", type="checkbox")
+    # The best held-out loss first.
+    assert [one["value"] for one in boxes] == ["more-decay", "cooler", "main", "hot"]
+    everything = site.get(choice.by_role("link", "Show all")[0]["href"])
+    assert len(beside_the_lanes(everything)) == 4
+    best = site.get(choice.by_role("link", "Path to the best")[0]["href"])
+    assert list(beside_the_lanes(best)) == ["main", "cooler", "more-decay"]
+
+
+def test_checkpoints_in_a_row_are_one_row_that_can_be_opened(own: Site) -> None:
+    main = own.lines["main"]
+    for step in range(41, 47):
+        main.commit("checkpoint", step, loss=1.0 - step / 100)
+    main.commit("intervention", 47, {"lr": 1e-4}, loss=0.5)
+    main.commit("checkpoint", 48, loss=0.4)
+    page = own.get("/runs/digits")
+    rows = node_rows(page)
+    assert [row["step"] for row in rows] == ["48", "47", "46", "0"]
+    assert rows[2]["what changed"] == "7 checkpoints, 40–46"
+    assert page.heading("Nodes").text == "Nodes 10 nodes"
+    fold = page.by_role("link", "7 checkpoints")[0]["href"]
+    opened = own.get(fold.partition("#")[0])
+    steps = [row["step"] for row in node_rows(opened)]
+    assert steps == ["48", "47", "46", "45", "44", "43", "42", "41", "40", "0"]
+    assert opened.by_role("link", "Fold checkpoints")[0]["href"].startswith("/runs/digits#")
+    assert [row["step"] for row in node_rows(own.get("/runs/digits?fold=off"))] == steps
+
+
+def test_the_log_can_be_searched(site: Site) -> None:
+    def said(text: str) -> list[str]:
+        return [row["what changed"] for row in node_rows(site.get(f"{TREE}?q={text}"))]
+
+    assert len(said("max_grad")) == 1 and "max_grad_norm 1 → 0.5" in said("max_grad")[0]
+    assert len(said("oscillating")) == 1
+    assert {row["branch"] for row in node_rows(site.get(TREE + "?q=hot"))} == {"hot"}
+    node = site.node("cooler")
+    assert [row["node"] for row in node_rows(site.get(f"{TREE}?q={node[:8]}"))] == [node[:8]]
+    assert "No node has “nothing”" in site.get(TREE + "?q=nothing").one("main").text
 
 
 def test_a_window_of_steps_leaves_where_the_branches_are(site: Site) -> None:

@@ -6,9 +6,8 @@ import re
 
 from tests.web import dom, seeds
 from tests.web.conftest import Site
-from tests.web.pages.test_tree import chart_data, node_rows
-
-BRANCHES = "#bar select[name='branch']"
+from tests.web.pages.test_tree import node_rows
+from tests.web.pages.test_tree_charts import charts_of
 
 
 def live_part(site: Site, page: dom.Element) -> dom.Element:
@@ -49,7 +48,7 @@ def test_the_live_part_is_sent_without_what_the_page_has_already(own: Site) -> N
     }
     assert "branches · nodes 1 · 3" in changed["#facts"].text
     assert "main reaches step 42" in changed["#reached"].text
-    assert changed["#nodes"].text == "Nodes 3"
+    assert changed["#nodes"].text == "Nodes 3 nodes"
     assert changed[new_row(main.head.id)].one("tr", id=f"n{main.head.id}").all("td")
     assert len(changed["#lanes [data-branch='main']"].one("g").all("svg", class_="mark")) == 3
 
@@ -61,9 +60,18 @@ def test_all_lanes_and_rows_are_sent_to_a_page_of_which_it_is_not_known_what_it_
     own.lines["main"].commit("checkpoint", 45, loss=0.4)
     live = page.one(id="live")
     for each in ("each_lane=&each_row=", "each_lane=1&each_row=%22", "each_lane=" + "0" * 8):
-        live.attributes["hx-get"] = f"/runs/digits?drawn=1.loss&{each}"
+        live.attributes["hx-get"] = f"/runs/digits?{each}"
         changed = partials_of(live_part(own, page))
-        assert changed.keys() == {"#facts", "#lanes", BRANCHES, "#rows"}
+        assert changed.keys() == {
+            "#facts",
+            "#lanes",
+            "#choice",
+            "#rows",
+            "#stream",
+            "#bar",
+            "#charts",
+            "#samples",
+        }
         assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
 
 
@@ -72,7 +80,7 @@ def test_of_many_lanes_and_rows_those_that_changed_are_sent(own: Site) -> None:
     seeds.many(main, 120)
     assert main.head is not None
     side = main.grower.fork(main.head, "side", lr=1e-4)
-    page = own.get("/runs/digits")
+    page = own.get("/runs/digits?fold=off")
     before = [row["id"] for row in page.one(id="rows").all("tr") if row.get("id")]
     assert side.head is not None
     side.commit("checkpoint", side.head.step + 1)
@@ -102,7 +110,7 @@ def test_a_value_read_back_later_reaches_the_rows(own: Site) -> None:
     changed = partials_of(live_part(own, page))
     assert main.head is not None
     assert "used at step 42" in changed[f"#n{main.head.id}"].text
-    assert changed["#nodes"].text == "Nodes 3"
+    assert changed["#nodes"].text == "Nodes 3 nodes"
 
 
 def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
@@ -111,21 +119,41 @@ def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site
     line.commit("root", 0)
     line.beat()
     page = empty.get("/runs/fresh")
-    assert "No point of loss has been logged yet" in page.one(id="chart").text
-    assert "loss" in node_rows(page)[0] and "metric=loss" in page.one(id="stream")["hx-sse:connect"]
-    assert page.by_role("link", "stall/copy_ms")
+    assert "No point of loss has been logged yet" in page.one(id="charts").text
+    assert "loss" in node_rows(page)[0] and "metric=loss" in page.one(id="stream")["data-url"]
+    assert page.one(id="bar").one("legend").text == "system"
     assert live_part(empty, page).all("hx-partial") == []
     line.log("train_loss", [1, 2], [2.0, 1.0])
     live = live_part(empty, page)
     assert "train_loss" in node_rows(live)[0]
     partials = partials_of(live)
-    assert partials.keys() >= {"#stream", "#bar", "#chart", "#samples"}
-    assert "metric=train_loss" in partials["#stream"].one(id="stream")["hx-sse:connect"]
-    assert chart_data(partials["#chart"])["metric"] == "train_loss"
-    assert partials["#bar"].one(aria_current="true", href="/runs/fresh?metric=train_loss")
+    assert partials.keys() >= {"#stream", "#bar", "#charts", "#samples"}
+    assert "metric=train_loss" in partials["#stream"].one(id="stream")["data-url"]
+    assert list(charts_of(empty, partials["#charts"])) == ["train_loss"]
     assert live_part(empty, live).all("hx-partial") == []
     line.log("eval_loss", [2], [1.0])
-    assert live_part(empty, live).by_role("link", "eval_loss")
+    assert list(charts_of(empty, partials_of(live_part(empty, live))["#charts"])) == [
+        "train_loss",
+        "eval_loss",
+    ]
+
+
+def test_a_checkpoint_that_another_follows_becomes_part_of_a_fold(own: Site) -> None:
+    main = own.lines["main"]
+    for step in range(41, 45):
+        main.commit("checkpoint", step, loss=0.4)
+    page = own.get("/runs/digits")
+    assert [row["step"] for row in node_rows(page)] == ["44", "43", "0"]
+    assert main.head is not None
+    before, first = (
+        main.head.id,
+        page.one("td", class_="muted").one("a")["href"].rpartition("#n")[2],
+    )
+    main.commit("checkpoint", 45, loss=0.4)
+    changed = partials_of(live_part(own, page))
+    rows = {target for target in changed if "#n" in target or "#rows" in target} - {"#nodes"}
+    assert rows == {f"#rows [id^='n{before[:6]}']", new_row(main.head.id), f"#n{first}"}
+    assert "5 checkpoints, 40–44" in changed[f"#n{first}"].text
 
 
 def test_a_lane_tells_where_its_curve_is_and_not_its_last_node(own: Site) -> None:
@@ -147,11 +175,13 @@ def test_a_lane_tells_where_its_curve_is_and_not_its_last_node(own: Site) -> Non
 
 def test_on_an_older_page_the_live_part_stays_on_it(own: Site) -> None:
     seeds.many(own.lines["main"], 120)
-    older = own.get("/runs/digits").by_role("link", "Older nodes")[0]["href"].partition("#")[0]
+    older = (
+        own.get("/runs/digits?fold=off").by_role("link", "Older nodes")[0]["href"].partition("#")[0]
+    )
     page = own.get(older)
     own.lines["main"].commit("checkpoint", 900)
     changed = partials_of(live_part(own, page))
-    assert changed["#nodes"].text == "Nodes 102 to 123 of 123"
+    assert changed["#nodes"].text == "Nodes 102 to 123 of 123 rows, 123 nodes"
     assert not [
         target for target in changed if target.startswith(("#rows", "#n")) and target != "#nodes"
     ]
@@ -163,5 +193,5 @@ def test_a_page_that_says_to_have_other_lanes_is_sent_all(own: Site) -> None:
     live = live_part(own, page).one(id="live")
     frame, lane = re.findall(r"each_lane=([0-9a-f]+)\.([0-9a-f]+)", live["hx-get"])[0]
     for words in (frame, f"{frame}.{lane}.{lane}"):
-        live.attributes["hx-get"] = f"/runs/digits?drawn=1.loss&each_lane={words}"
-        assert {"#lanes", BRANCHES} <= partials_of(live_part(own, page)).keys()
+        live.attributes["hx-get"] = f"/runs/digits?each_lane={words}"
+        assert {"#lanes", "#choice"} <= partials_of(live_part(own, page)).keys()

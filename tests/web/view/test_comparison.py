@@ -102,3 +102,41 @@ def test_two_branches_share_neither_colour_nor_dash(empty: Site, pair: tuple[Lin
             )
             looks = [colour_and_dash(both.style(side)) for side in (both.a, both.b)]
             assert all(one != other for one, other in zip(*looks, strict=True)), (first, second)
+
+
+def test_long_curves_are_compared_at_points_that_were_logged(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    noise = np.random.default_rng(3)
+    logged = {}
+    for line, level in zip(pair, (3.0, 2.5), strict=True):
+        values = level + noise.normal(0, 0.3, 30_000)
+        logged[line.branch.name] = values
+        log(line, values)
+        line.beat()
+    both = compared(empty)
+    assert not both.curve(both.a, "loss").are_points
+    rows = both.common("loss")
+    assert len(rows) >= 11 and (rows[0][0], rows[-1][0]) == (101, 30_100)
+    for step, a, b in rows:
+        assert (a, b) == (logged["main"][step - 101], logged["side"][step - 101])
+    # As far from each other as they can be.
+    assert np.diff([step for step, _a, _b in rows]).max() < 30_000 / 11 + 1100
+    facts = both.facts()
+    assert (facts.step, facts.lower) == (30_100, "side")
+    assert facts.lower_since is not None and facts.lower_since < 101 + 3 * 30_000 / 300
+    _, lower = charts_comparison.build_charts(both, "step", False, 0.0, (None, None))
+    means = [value for value in lower.lines[0].smooth if value is not None]
+    assert np.mean(means) == pytest.approx(-0.5, abs=0.02)
+
+
+def test_in_a_short_window_of_long_curves_all_points_are_compared(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    for line in pair:
+        log(line, np.arange(30_000) % 7)
+    with empty.app.test_request_context(), empty.database.read() as connection:
+        window = (20_000, 20_100)
+        both = comparison.read(connection, "pair/main", "pair/side", None, window=window)
+    upper, lower = charts_comparison.build_charts(both, "step", False, 0.0, window)
+    assert all(line.xs == list(range(20_000, 20_101)) for line in (*upper.lines, *lower.lines))

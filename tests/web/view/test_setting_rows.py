@@ -64,3 +64,17 @@ def test_the_short_form_has_frequent_settings_and_no_details(own: Site) -> None:
     view = view_of(own, detail, Setting("temperature"), LR, DROPOUT)
     assert list(view.short_settings) == ["lr", "dropout"]
     assert list(view_of(own, Setting("temperature")).short_settings) == ["temperature"]
+
+
+def test_what_is_frequent_and_the_script_s_own_stay_open(own: Site) -> None:
+    own_settings = (Setting("temperature"), Setting("prompt", dtype="str"))
+    view = view_of(own, LR, replace(LR, name="group0.lr", detail=True), DROPOUT, *own_settings)
+    first, others = setting_rows.split(setting_rows.grouped(view, {}))
+    assert [row.setting.name for row in first] == ["lr", "dropout", "temperature"]
+    assert names(others) == {setting_rows.OWN: ["prompt"], setting_rows.DETAILS: ["group0.lr"]}
+
+
+def test_where_none_is_frequent_the_first_few_stay_open(own: Site) -> None:
+    view = view_of(own, at_once(HORIZON), at_once(MAX_STEPS))
+    first, others = setting_rows.split(setting_rows.grouped(view, {}))
+    assert len(first) == 2 and others == {}

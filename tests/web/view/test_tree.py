@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from branchtrack.core.records import Change
 from branchtrack.db import nodes
 from branchtrack.web.view import tree as view_tree
@@ -33,27 +31,13 @@ def test_bytes_that_nodes_share_are_counted_once(site: Site) -> None:
     assert 0 < tree.nodes.stored_bytes < tree.nodes.logical_bytes / 5
 
 
-def test_the_best_value_is_the_lowest_number(site: Site) -> None:
-    assert view(site, "gpt2-docs", 0.0).best() == (1.95, "more-decay")
-
-
-def test_a_run_without_that_metric_has_no_best_value(own: Site) -> None:
-    main = own.lines["main"]
-    assert view(own, "digits", 0.0).best() is None
-    main.commit("checkpoint", 50, eval_loss=math.nan)
-    assert view(own, "digits", 0.0).best() is None
-    main.commit("checkpoint", 60, eval_loss=0.5)
-    main.commit("checkpoint", 70, eval_loss=math.inf)
-    assert view(own, "digits", 0.0).best() == (0.5, "main")
-
-
 def test_states_are_counted_the_liveliest_first(own: Site) -> None:
     main = own.lines["main"]
     assert main.head is not None
     main.grower.order(main.head, "waits")
     tree = view(own, "digits", main.grower.began + 200)
     assert view_tree.counted(tree.branches) == [("running", 1), ("waiting", 1)]
-    assert len(view_tree.waiting_or_failed(tree.outline)) == 1
+    assert [launch.branch for launch in tree.outline.launches.values()] == ["waits"]
 
 
 def test_changes_are_written_in_one_line() -> None:

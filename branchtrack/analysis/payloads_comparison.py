@@ -1,0 +1,133 @@
+"""Several lines side by side as plain JSON values; see `payloads`.
+
+Lists of ``values`` have one for each of ``sides``, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis.side_by_side import Rank, Row, SideBySide, rows
+from branchtrack.core.nonfinite import metric
+from branchtrack.core.queries.directions import is_higher_better
+from branchtrack.core.shards.composition import SETTING
+from branchtrack.db.storage import texts
+from branchtrack.db.storage.compositions import compositions
+from branchtrack.errors import NotFound
+
+
+def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
+    """Return all differences between lines.
+
+    ``settings`` and ``environment`` have what is not the same in all, ``data`` the share of each
+    shard, ``metrics`` what the newest nodes were committed with.
+    """
+    settings = several.settings()
+    ancestor = several.ancestor
+    return {
+        "sides": [
+            {
+                "ref": line.ref,
+                "run": line.run.name,
+                "branch": line.branch.name,
+                "node": line.head.id if line.head else None,
+                "step": line.head.step if line.head else None,
+            }
+            for line in several.lines
+        ],
+        "base": several.lines[several.base].ref,
+        "common_ancestor": ancestor.id if ancestor else None,
+        "common_step": several.fork_step,
+        "settings": [_row(row) for row in settings if row.differs],
+        "settings_in_all": len(settings),
+        "metrics": [
+            {"name": row.name, "values": [metric(value) for value in row.values]}
+            for row in several.newest()
+        ],
+        "ranking": ranking(several),
+        "changes": [
+            {
+                "refs": [line.ref for line in lines],
+                "step": node.step,
+                "node": node.id,
+                "changes": [change.as_dict() for change in node.changes],
+                "actor": node.actor,
+                "message": node.message,
+            }
+            for lines, node in several.changes()
+        ],
+        "data": [_row(row) for row in shares(connection, several)],
+        "environment": [_row(row) for row in surroundings(connection, several) if row.differs],
+    }
+
+
+def ranking(several: SideBySide) -> dict[str, Any]:
+    """Return the lines by their best value of the metric that they are ranked by."""
+    name = several.ranked_by
+    return {
+        "metric": name,
+        "higher_is_better": is_higher_better(name),
+        "lines": [
+            {
+                "ref": rank.line.ref,
+                "best": rank.best,
+                "best_step": rank.best_step,
+                "last": rank.last,
+                "last_step": rank.last_step,
+                "difference": difference,
+            }
+            for rank, difference in ranked(several)
+        ],
+    }
+
+
+def ranked(several: SideBySide) -> list[tuple[Rank, float | None]]:
+    """Return the lines, best first, each with the difference of its best value to the base's."""
+    ranks = several.ranking(several.ranked_by)
+    base = next(rank.best for rank in ranks if rank.line is several.lines[several.base])
+    return [
+        (rank, None if rank.best is None or base is None else rank.best - base) for rank in ranks
+    ]
+
+
+def shares(connection: Connection, several: SideBySide) -> list[Row]:
+    """Return the share of each shard in the data of each line; none if no line has shards."""
+    values = [line.head.settings.get(SETTING) if line.head else None for line in several.lines]
+    if not any(values):
+        return []
+    known = compositions(connection, values)
+    return rows([_shares(known, value) for value in values])
+
+
+def surroundings(connection: Connection, several: SideBySide) -> list[Row]:
+    """Return `SideBySide.environment`, and the packages whose versions differ."""
+    digests = [line.code.get("packages") for line in several.lines]
+    listed = several.environment()
+    if len(set(digests)) < 2:
+        return listed
+    by_digest = {digest: _packages(connection, digest) for digest in set(digests)}
+    packages = rows([by_digest[digest] for digest in digests])
+    names = {row.name for row in listed}
+    return listed + [row for row in packages if row.differs and row.name not in names]
+
+
+def _packages(connection: Connection, digest: str | None) -> dict[str, str]:
+    try:
+        text = texts.get(connection, digest) if digest else ""
+    except NotFound:
+        text = ""
+    pairs = (line.partition("==") for line in text.split())
+    return {f"package {name}": version for name, _, version in pairs}
+
+
+def _shares(known: Mapping[Any, Any], value: Any) -> dict[str, float]:
+    shards: Sequence[Any] = known[value].shards if value in known else ()
+    total = sum(shard.effective_weight for shard in shards)
+    return {shard.name: shard.effective_weight / total for shard in shards}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"name": row.name, "values": list(row.values)}

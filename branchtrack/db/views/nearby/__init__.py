@@ -1,0 +1,1 @@
+"""One branch or one node, and what stands around it, whatever else the run has."""

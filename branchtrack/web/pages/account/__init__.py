@@ -1,0 +1,1 @@
+"""Pages about who asks: their own account, tokens, help."""

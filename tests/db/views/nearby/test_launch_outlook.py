@@ -1,0 +1,37 @@
+"""What a branch has cost so far."""
+
+from __future__ import annotations
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import segments
+from branchtrack.db.views.nearby import launch_outlook
+from tests.trees_for_tests import make_forked_tree
+
+
+def test_updates_seconds_and_bytes_of_a_branch_are_counted_from_where_it_began(
+    database: Database, store: Store
+) -> None:
+    tree, line = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        for name, step, last in (("main", 30, 1060.0), ("cooler", 25, 1030.0)):
+            connection.execute(
+                segments.update()
+                .where(segments.c.id == tree.segment(name).id)
+                .values(step=step, started_at=1000.0, heartbeat_at=last, max_steps=50)
+            )
+    with database.read() as connection:
+        main = launch_outlook.read(connection, line[0])
+        cooler = launch_outlook.read(connection, line[-1])
+    assert (main.steps, main.seconds, main.max_steps, main.waiting) == (30, 60.0, 50, 0)
+    assert main.stored_bytes > 0
+    assert (cooler.steps, cooler.seconds) == (15, 30.0)
+
+
+def test_a_branch_that_never_trained_has_cost_nothing(database: Database, store: Store) -> None:
+    tree, line = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        connection.execute(segments.update().values(started_at=None))
+    with database.read() as connection:
+        outlook = launch_outlook.read(connection, line[0])
+    assert (outlook.steps, outlook.seconds) == (0, 0.0)

@@ -1,0 +1,140 @@
+"""More than two branches or nodes side by side."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from branchtrack.db import runs
+from branchtrack.db.orders import groups
+from tests.web import dom
+from tests.web.conftest import Site
+from tests.web.test_budgets import statements
+
+THREE = "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&with=gpt2-docs/hot"
+FOUR = THREE + "&with=gpt2-docs/more-decay"
+
+
+def data_of(page: dom.Element, chart: str = "chart") -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(page.one(id=chart).one("script", class_="data").text)
+    return data
+
+
+def test_each_line_is_drawn_from_where_all_parted(site: Site) -> None:
+    page = site.get(FOUR)
+    lines = data_of(page)["lines"]
+    assert [line["name"] for line in lines] == ["shared", "main", "cooler", "hot", "more-decay"]
+    assert lines[0]["xs"][-1] == 400 and all(line["xs"][0] == 400 for line in lines[1:])
+    looks = {(line["colour"], str(line["dash"])) for line in lines[1:]}
+    assert len(looks) == 4
+    assert page.one("h1").text == "4 side by side"
+
+
+def test_differences_are_to_the_chosen_one(site: Site) -> None:
+    lower = data_of(site.get(THREE), "difference")
+    assert [line["name"] for line in lower["lines"]] == ["cooler", "hot"]
+    page = site.get(THREE + "&base=gpt2-docs/hot")
+    lower = data_of(page, "difference")
+    assert [line["name"] for line in lower["lines"]] == ["main", "cooler"]
+    assert lower["metric"] == "loss − hot"
+    assert lower["lines"][0]["xs"][0] == 401 and lower["lines"][0]["xs"][-1] == 900
+    rows = page.table("Ranking")
+    assert [row["difference"] for row in rows if row["branch"] == "hot"] == ["0"]
+
+
+def test_the_best_on_held_out_data_comes_first(site: Site) -> None:
+    page = site.get(FOUR)
+    assert "by eval_loss, held-out" in page.heading("Ranking").text
+    rows = page.table("Ranking")
+    best = [float(row["best"]) for row in rows]
+    assert best == sorted(best) and len(rows) == 4 and rows[0]["branch"] == "more-decay"
+
+
+def test_settings_that_differ_are_a_matrix_and_all_are_a_link_away(site: Site) -> None:
+    page = site.get(FOUR)
+    rows = {row["setting"]: row for row in page.table("Settings that differ")}
+    assert rows.keys() == {"lr", "max_grad_norm", "weight_decay"}
+    assert [rows["lr"][name] for name in ("main", "cooler", "hot")] == ["1e-3", "3e-4", "5e-3"]
+    whole = site.get(page.by_role("link", "All settings")[0]["href"])
+    assert len(whole.table("Settings")) >= 3
+    assert whole.by_role("link", "Only those that differ")
+
+
+def test_changes_of_all_are_in_order(site: Site) -> None:
+    rows = site.get(FOUR).table("Changes since the fork")
+    steps = [int(row["step"].replace(",", "")) for row in rows]
+    assert steps == sorted(steps) == [400, 400, 800, 1200, 1600]
+    assert rows[2]["branch"] == "cooler, more-decay"
+
+
+def test_nodes_stand_beside_branches(site: Site) -> None:
+    node = site.node("cooler")
+    page = site.get(f"/compare?a=gpt2-docs/main&b={node}&with=gpt2-docs/hot")
+    assert [line["name"] for line in data_of(page)["lines"][1:]] == [
+        "main",
+        "cooler at 2,000",
+        "hot",
+    ]
+
+
+def test_groups_stand_for_their_branches(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    node = main.head
+    with own.database.transaction() as connection:
+        group = groups.create(connection, main.grower.run.id, "rates", "values", actor="ann")
+    for number in range(3):
+        line = main.grower.fork(node, f"rate-{number}", lr=10**-number)
+        line.log("loss", [41, 42], [0.4 + number, 0.3])
+        with own.database.transaction() as connection:
+            branch = runs.get_branch(connection, line.branch.id)
+            groups.add_branch(connection, group, branch)
+    page = own.get("/compare?group=digits/rates")
+    names = [line["name"] for line in data_of(page)["lines"][1:]]
+    assert names == ["rate-0", "rate-1", "rate-2"]
+    assert "There is no group" in own.get("/compare?group=digits/rate", 404).one("h1").text
+
+
+def test_ticks_of_two_to_eight_lead_to_the_page(site: Site) -> None:
+    ticks = "&".join(f"pick=gpt2-docs/{name}" for name in ("main", "hot", "cooler"))
+    answer = site.client.get(f"/compare?{ticks}&metric=loss")
+    assert answer.status_code == 303
+    assert site.get(answer.headers["Location"]).one("h1").text == "3 side by side"
+
+
+def test_two_lead_to_the_page_of_two(site: Site) -> None:
+    answer = site.client.get(
+        "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&base=gpt2-docs/cooler&metric=lr"
+    )
+    assert answer.status_code == 303
+    assert answer.location == "/compare?a=gpt2-docs/cooler&b=gpt2-docs/main&metric=lr"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ("&".join(f"pick=a/{n}" for n in range(9)), 422, "9 were ticked"),
+        ("with=gpt2-docs/main", 422, "1 branches or nodes"),
+        (THREE.partition("?")[2] + "&with=gpt2-docs", 422, "is there twice"),
+        (THREE.partition("?")[2] + "&base=nope", 422, "base"),
+        (THREE.partition("?")[2] + "&metric=nope", 404, "nope"),
+        (THREE.partition("?")[2] + "&with=gpt2-docs/nope", 404, "There is no branch"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(site: Site, query: str, status: int, said: str) -> None:
+    assert said in site.get(f"/compare?{query}", status).one("h1").text
+
+
+def test_more_lines_take_no_more_statements(site: Site) -> None:
+    with statements(site) as three:
+        site.get(THREE)
+    with statements(site) as four:
+        site.get(FOUR)
+    assert len(four) <= len(three)
+
+
+def test_without_javascript_both_charts_are_drawn(site: Site) -> None:
+    plots = site.get(FOUR).all("svg", class_="plot")
+    assert len(plots) == 2 and len(plots[0].all("path", class_="curve")) == 5

@@ -1,0 +1,57 @@
+"""The charts' values, as the script reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.web.conftest import Site
+
+
+def test_charts_come_for_the_branches_metrics_and_steps_of_the_address(site: Site) -> None:
+    answer = site.client.get(
+        "/runs/gpt2-docs/chart?branch=main&metric=lr&metric=loss&from=100&to=200"
+    )
+    assert answer.json is not None
+    charts = answer.json["charts"]
+    assert [chart["metric"] for chart in charts] == ["lr", "loss"]
+    assert [[line["name"] for line in chart["lines"]] for chart in charts] == [["main"]] * 2
+    xs = charts[1]["lines"][0]["xs"]
+    assert (xs[0], xs[-1]) == (100, 200) and charts[1]["range"][:2] == [100, 200]
+
+
+def test_what_is_equal_is_sent_once(site: Site) -> None:
+    answer = site.client.get("/runs/gpt2-docs/chart?metric=lr&branch=main")
+    assert answer.json is not None
+    (line,) = answer.json["charts"][0]["lines"]
+    assert "high" not in line and "smooth" not in line and len(line["low"]) == len(line["xs"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("metric=nope", 404), ("x=nope", 404), ("y=cubic", 422), ("to=0", 422)]
+)
+def test_what_there_is_not_is_refused(site: Site, query: str, status: int) -> None:
+    assert site.client.get(f"/runs/gpt2-docs/chart?{query}").status_code == status
+
+
+def test_every_point_of_a_chart_can_be_had_as_a_table(site: Site) -> None:
+    answer = site.client.get("/runs/gpt2-docs/chart.csv?metric=loss&branch=cooler&from=401&to=403")
+    assert answer.mimetype == "text/csv"
+    assert 'filename="gpt2-docs-loss.csv"' in answer.headers["Content-Disposition"].replace(
+        "filename=gpt2-docs-loss.csv", 'filename="gpt2-docs-loss.csv"'
+    )
+    rows = [line.split(",") for line in answer.get_data(as_text=True).splitlines()]
+    assert rows[0] == ["metric", "branch", "step", "value", "time"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["loss", "cooler", str(step)] for step in (401, 402, 403)
+    ]
+
+
+def test_pages_of_a_branch_and_a_node_show_its_charts(site: Site) -> None:
+    steer = site.get("/runs/gpt2-docs/branches/more-decay/steer").one(id="charts")
+    node = site.get(f"/nodes/{site.node('hot')}").one(id="charts")
+    for charts in (steer, node):
+        answer = site.client.get(charts["data-url"])
+        assert answer.json is not None
+        assert [chart["metric"] for chart in answer.json["charts"]][:2] == ["loss", "eval_loss"]
+        assert site.client.get(charts.one("img")["src"]).mimetype == "image/svg+xml"
+    assert "at=900" in node["data-url"]

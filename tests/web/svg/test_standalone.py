@@ -1,0 +1,45 @@
+"""Drawings as files of their own."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from branchtrack.web.svg import standalone
+from branchtrack.web.svg.marks import el
+from tests.web.conftest import Site
+
+
+def test_classes_become_attributes() -> None:
+    drawing = el("g", el("path", d="M0,0", class_="curve"), class_="b1 d2")
+    text = standalone.inlined(drawing)
+    assert "class=" not in text
+    assert 'color="#b04a00" stroke-dasharray="2 3"' in text and 'stroke="currentColor"' in text
+
+
+def test_text_of_a_drawing_is_left_as_it_is() -> None:
+    drawing = el("text", 'a class="b1" <b>')
+    assert standalone.inlined(drawing) == drawing
+
+
+def test_drawings_stand_below_each_other() -> None:
+    part = el("svg", width="100%", height=50)
+    root = ElementTree.fromstring(standalone.stack([("a", part, part, 50), ("b", part, part, 60)]))
+    assert root.get("height") == "110"
+    titles = [each.text for each in root if each.tag.endswith("text")]
+    assert titles == ["a", "b"]
+
+
+def test_every_class_of_a_chart_says_something_in_a_file(site: Site) -> None:
+    answer = site.client.get("/runs/gpt2-docs/chart.svg?y=log&at=500")
+    assert answer.mimetype == "image/svg+xml"
+    assert "attachment" not in answer.headers["Content-Disposition"]
+    text = answer.get_data(as_text=True)
+    ElementTree.fromstring(text)
+    assert "class=" not in text and "var(" not in text
+    drawn = site.client.get("/runs/gpt2-docs").get_data(as_text=True)
+    plots = re.findall(r'<svg class="plot".*?</svg></div>', drawn, flags=re.DOTALL)
+    used = {
+        name for words in re.findall(r'class="([^"]*)"', "".join(plots)) for name in words.split()
+    }
+    assert used - standalone.ATTRIBUTES.keys() <= {"plot", "d0", "minor", "label", "y-name", "save"}
