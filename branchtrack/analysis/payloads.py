@@ -18,6 +18,7 @@ from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.analysis.payloads_nodes import node
 from branchtrack.core import exactness, lifecycle
+from branchtrack.core.queries.columns import Fact
 from branchtrack.core.records import (
     Branch,
     Certificate,
@@ -28,11 +29,15 @@ from branchtrack.core.records import (
 )
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
+from branchtrack.db.browsing import run_search
+from branchtrack.db.browsing.run_search import RunMatch, Selection
 from branchtrack.db.orders import launches
 from branchtrack.db.storage import references
 from branchtrack.db.views import run_list, tree_nodes, tree_outline
-from branchtrack.db.views.run_list import RunSummary
+from branchtrack.db.views.run_list import RunCounts, RunSummary
 from branchtrack.db.views.tree_outline import TreeSummary
+
+_NO_COUNTS = RunCounts(0, 0)
 
 
 def runs(
@@ -60,6 +65,50 @@ def page_of_runs(
         "runs": _run_lines(connection, shown, now),
         "total": run_rows.count_runs(connection),
         "next": None if last is None else f"{last.created_at!r}~{last.id}",
+    }
+
+
+def table_of_runs(
+    connection: Connection, selection: Selection, now: float, limit: int | None, offset: int = 0
+) -> dict[str, Any]:
+    """Return ``runs`` that match, ``total`` of them, ``hidden`` in the archive, and ``next``.
+
+    ``next`` is the offset of the runs that follow, None after the last. It has to be the first that
+    is done with the connection.
+    """
+    matches = run_search.search(connection, selection, now, limit, offset)
+    counted = run_list.counts(connection, [match.run.id for match in matches.runs])
+    following = offset + len(matches.runs)
+    rows = (
+        _row_of_table(match, counted.get(match.run.id, _NO_COUNTS), selection)
+        for match in matches.runs
+    )
+    return {
+        "runs": list(rows),
+        "total": matches.total,
+        "hidden": matches.hidden,
+        "next": following if following < matches.total else None,
+    }
+
+
+def _row_of_table(match: RunMatch, counts: RunCounts, selection: Selection) -> dict[str, Any]:
+    run = match.run
+    values = {
+        str(column): value for column, value in match.values.items() if not isinstance(column, Fact)
+    }
+    return {
+        "id": run.id,
+        "name": run.name,
+        "status": run.status,
+        "branches": len(run.branches),
+        "nodes": counts.nodes,
+        "tags": run.tags,
+        "archived": run.archived,
+        "pinned": run.pinned_at is not None,
+        "created_at": moment(run.created_at),
+        "updated_at": moment(run.updated_at),
+        **({"values": values} if values else {}),
+        **({} if selection.by is None else {"group": match.group}),
     }
 
 

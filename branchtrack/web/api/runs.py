@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from branchtrack.analysis import payloads, payloads_nodes, payloads_runs, payloads_shards
+from branchtrack.analysis import payloads, payloads_nodes, payloads_shards
 from branchtrack.core.names import is_id_prefix
 from branchtrack.db import runs
 from branchtrack.db.browsing import run_search
@@ -39,7 +39,7 @@ def list_runs(query: models.RunsQuery) -> Any:
                 query.query, query.sort, columns=query.columns, archived=query.archived
             )
             offset = _offset(query.after)
-            table = payloads_runs.table(connection, selection, now(), query.limit, offset)
+            table = payloads.table_of_runs(connection, selection, now(), query.limit, offset)
             following = table["next"]
             return {**table, "next": None if following is None else str(following)}
         return payloads.page_of_runs(connection, now(), query.limit, _cursor(query.after))

@@ -87,13 +87,13 @@ def runs(
 def _table(
     connection: Connection, asked: dict[str, str], limit: int | None, archived: bool
 ) -> dict[str, Any]:
-    from branchtrack.analysis import payloads, payloads_runs
+    from branchtrack.analysis import payloads
     from branchtrack.db.browsing import run_search
     from branchtrack.db.runs import count_runs
 
     if any(asked.values()):
         selection = run_search.selection(**asked, archived=archived)
-        return payloads_runs.table(connection, selection, time.time(), limit)
+        return payloads.table_of_runs(connection, selection, time.time(), limit)
     rows = payloads.runs(connection, time.time(), limit, archived)
     hidden = 0 if archived else count_runs(connection, archived=True)
     return {"runs": rows, "total": count_runs(connection) - hidden, "hidden": hidden}
