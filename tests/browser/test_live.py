@@ -53,7 +53,7 @@ def test_points_logged_meanwhile_reach_the_chart_and_the_pace(tree: Page, site: 
 def test_a_request_is_shown_to_wait_until_the_trainer_has_answered(tree: Page, site: Site) -> None:
     line = site.lines["more-decay"]
     tree.locator(".steer summary").click()
-    tree.locator(".steer").get_by_label("lr", exact=True).fill("1e-5")
+    tree.locator(".steer").get_by_label("lr").fill("1e-5")
     tree.get_by_role("button", name="Apply").click()
     row = tree.get_by_role("region", name="Requests").get_by_role("row").nth(1)
     expect(row).to_contain_text("waiting for the trainer")
@@ -80,14 +80,14 @@ def test_a_new_branch_appears_in_timeline_and_chart(tree: Page, site: Site) -> N
 
 def test_a_form_half_filled_in_survives_what_happens_meanwhile(tree: Page, site: Site) -> None:
     tree.locator(".steer summary").click()
-    tree.locator(".steer").get_by_label("lr", exact=True).fill("7e-5")
+    tree.locator(".steer").get_by_label("lr").fill("7e-5")
     tree.locator(".names").get_by_role("checkbox", name="main").check()
     site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
     site.lines["more-decay"].beat()
     rows = tree.get_by_role("region", name="Nodes").get_by_role("row")
     expect(rows).to_have_count(16)
-    expect(tree.locator(".steer").get_by_label("lr", exact=True)).to_have_value("7e-5")
-    expect(tree.locator(".steer").get_by_label("lr", exact=True)).to_be_visible()
+    expect(tree.locator(".steer").get_by_label("lr")).to_have_value("7e-5")
+    expect(tree.locator(".steer").get_by_label("lr")).to_be_visible()
     expect(tree.locator(".names").get_by_role("checkbox", name="main")).to_be_checked()
     expect(tree.get_by_role("button", name="Compare 1")).to_be_visible()
     expect(tree.locator("#charts canvas").first).to_be_visible()

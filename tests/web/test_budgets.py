@@ -38,7 +38,7 @@ def pages(site: Site) -> dict[str, str]:
     return {
         "runs": "/",
         "runs with a search": "/runs?q=gpt",
-        "runs filtered": "/runs?q=lr>0+best(eval_loss)<9&sort=-lr&by=status&columns=lr,course,x",
+        "runs filtered": "/runs?q=lr>0+best(eval_loss)<9&sort=-lr&by=status&columns=lr,trend,x",
         "runs to delete": f"/runs/delete?run={site.lines['main'].grower.run.id}",
         "tree": "/runs/gpt2-docs",
         "tree of a metric": "/runs/gpt2-docs?metric=lr&branch=cooler&y=log",

@@ -24,12 +24,12 @@ FACTS = {
     "tags": False,
     "step": True,
     "speed": True,
-    "course": False,
+    "trend": False,
     "created": True,
     "updated": True,
 }
 #: Those that runs are not sorted by.
-_UNSORTED = frozenset(("course", "speed", "nodes"))
+_UNSORTED = frozenset(("trend", "speed", "nodes"))
 #: Those that runs are grouped by.
 _GROUPS = ("status", "tag")
 #: Columns of a table, and characters that name them.

@@ -73,7 +73,7 @@ def _read(
     with_settings = any(isinstance(column, Name) for column in shown)
     ids = [run.id for run in records]
     details = run_list.details(connection, ids, with_settings=with_settings)
-    if Fact("course") not in shown:
+    if Fact("trend") not in shown:
         return details, {}
     starts = {run_id: known.starts for run_id, known in details.items()}
     return details, run_courses.sparks(connection, records, starts)

@@ -22,10 +22,10 @@ from branchtrack.db.views.run_list import RunCounts, RunDetails
 from branchtrack.web import formats as markup
 
 #: The columns of a list that names none; those without any value are left out.
-COLUMNS = "status,branches,nodes,best(eval_loss),last(loss),lr,course,step,speed,updated"
-SORT = "best(eval_loss)"
+COLUMNS = "status,best(eval_loss),last(loss),lr,trend,step,speed,branches,nodes,updated"
+SORT = "-updated"
 _LABELS = {"speed": "steps/s"}
-_TEXTS = frozenset(("name", "status", "tags", "course"))
+_TEXTS = frozenset(("name", "status", "tags", "trend"))
 _NOTHING = RunDetails(RunCounts(0, 0), {}, {})
 
 
@@ -150,8 +150,8 @@ def rows(
         run, known = match.run, details.get(match.run.id, _NOTHING)
         cells = []
         for column in shown:
-            if column == Fact("course"):
-                cells.append(Cell("course", sparks.get(run.id, Markup("")), styles[column]))
+            if column == Fact("trend"):
+                cells.append(Cell("trend", sparks.get(run.id, Markup("")), styles[column]))
             elif isinstance(column, Fact):
                 text = _fact(column.word, run, known.counts, now)
                 cells.append(Cell(column.word, text, styles[column]))
@@ -216,7 +216,7 @@ def _styles(selection: Selection, shown: Sequence[Column]) -> dict[Column, str]:
     styles = {}
     for column in (Fact("name"), *shown):
         word = str(column)
-        classes = [word] if word == "course" else [] if word in _TEXTS else ["num"]
+        classes = [word] if word == "trend" else [] if word in _TEXTS else ["num"]
         styles[column] = " ".join([*classes, *([] if column in narrow else ["wide"])])
     return styles
 

@@ -58,7 +58,7 @@ def test_runs_are_grouped_by_tag_status_or_a_setting() -> None:
         (columns.parse_columns, "columns", ",".join(f"x{number}" for number in range(13))),
         (columns.parse_columns, "columns", "x" * 1001),
         (columns.parse_sort, "sort", ""),
-        (columns.parse_sort, "sort", "course"),
+        (columns.parse_sort, "sort", "trend"),
         (columns.parse_sort, "sort", "--updated"),
         (columns.parse_group, "by", "best(eval_loss)"),
         (columns.parse_group, "by", "updated"),
@@ -73,7 +73,7 @@ def test_what_is_no_column_is_refused(
 
 
 def test_a_column_is_sorted_with_the_best_on_top() -> None:
-    written = ["best(eval_loss)", "best(accuracy)", "lr", "updated", "name", "course"]
+    written = ["best(eval_loss)", "best(accuracy)", "lr", "updated", "name", "trend"]
     sorts = [columns.natural(column) for column in columns.parse_columns(",".join(written))]
     assert [str(sort) for sort in sorts] == [
         "best(eval_loss)",

@@ -70,7 +70,7 @@ def test_a_run_without_metrics_has_no_loss_and_no_curve(empty: Site) -> None:
     seeds.Grower(empty.database, empty.store, "fresh").line("main").commit("root", 0)
     page = empty.get("/")
     row = rows(page)["fresh"]
-    assert "last(loss)" not in row and (row["course"], row["step"]) == ("", "0 of 2,000")
+    assert "last(loss)" not in row and (row["trend"], row["step"]) == ("", "0 of 2,000")
     assert page.all("svg", class_="spark") == []
 
 
@@ -143,9 +143,10 @@ def names(page: dom.Element) -> list[str]:
     return [row["run"].split()[0] for row in page.table("Runs")]
 
 
-def test_the_best_held_out_value_comes_first(empty: Site) -> None:
+def test_the_newest_run_comes_first_and_the_best_held_out_value_by_its_head(empty: Site) -> None:
     several(empty)
-    page = empty.get("/")
+    assert names(empty.get("/")) == ["live", "fast", "slow"]
+    page = empty.get("/runs?sort=best(eval_loss)")
     assert names(page) == ["slow", "fast", "live"]
     assert rows(page)["slow"]["best(eval_loss)"] == "2.000" and rows(page)["slow"]["lr"] == "1e-4"
     assert "1 archived" in page.one("main").text

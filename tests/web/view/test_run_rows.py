@@ -21,12 +21,12 @@ def found(site: Site, choices: Choices) -> RunMatches:
 
 
 def test_a_head_keeps_all_other_choices(own: Site) -> None:
-    choices = Choices(q="lr>0", sort="lr", columns="lr,course", page=3)
+    choices = Choices(q="lr>0", sort="lr", columns="lr,trend", page=3)
     with own.app.test_request_context():
         heads = run_rows.heads(choices, choices.selection(), choices.selection().columns)
-    assert [head.label for head in heads] == ["run", "lr", "course"]
+    assert [head.label for head in heads] == ["run", "lr", "trend"]
     assert [head.sorted for head in heads] == [None, "ascending", None]
-    assert heads[1].href == "/runs?q=lr%3E0&sort=-lr&columns=lr,course"
+    assert heads[1].href == "/runs?q=lr%3E0&sort=-lr&columns=lr,trend"
     assert heads[2].href is None
 
 
@@ -60,5 +60,5 @@ def test_rows_have_their_curve_and_the_head_of_their_group(own: Site) -> None:
     (row,) = run_rows.rows(selection, matches, shown, details, sparks, time.time())
     assert (row.group, row.group_count) == ("training", 1)
     texts = {cell.kind: cell.text for cell in row.cells}
-    assert texts["course"] == "<svg>" and row.counts.nodes == 2
+    assert texts["trend"] == "<svg>" and row.counts.nodes == 2
     assert texts["step"] == '40 <span class="muted">of 100</span>'
