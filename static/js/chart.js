@@ -1,6 +1,5 @@
-// Charts drawn with uPlot in place of the server's own drawings: those of a wall from its
-// address, others from their <script class="data">. It holds no state that the server does not
-// have; live points arrive as events.
+// Charts drawn with uPlot in place of the server's own drawings, from values that the server sends.
+// It holds no state that the server does not have; live points arrive as events.
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
@@ -320,10 +319,16 @@ function drawAll() {
 function drawNew() {
   forget();
   for (const wall of document.querySelectorAll(".wall:not(.drawn)")) load(wall);
-  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
-    const source = element.querySelector(".data");
-    if (source) draw(element, complete(JSON.parse(source.textContent)));
-  }
+  for (const plots of document.querySelectorAll("[data-charts]:not(.drawn)")) fill(plots);
+}
+
+// Charts that the page lays out itself.
+async function fill(plots) {
+  plots.classList.add("drawn");
+  const answer = await fetch(plots.dataset.charts, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const { charts } = await answer.json();
+  plots.querySelectorAll(".chart").forEach((element, nth) => draw(element, complete(charts[nth])));
 }
 
 let reload = 0;

@@ -63,6 +63,7 @@ ROUTES = {
     "report.download": ("GET", f"{RUN}/report.html", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
+    "compare.chart_data": ("GET", "/compare/chart?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
     "compare.weights": ("GET", "/compare/weights?a=digits/main&b=NODE", "look"),
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),

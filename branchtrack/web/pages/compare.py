@@ -7,10 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, request, url_for
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.analysis.comparison import payloads, payloads_weights, reading
+from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
@@ -106,29 +108,37 @@ def as_csv() -> Response:
     return answer
 
 
+@blueprint.get("/compare/chart")
+def chart_data() -> Response:
+    """Return the charts' values for the script that draws them."""
+    chosen = _options()
+    if any(name in request.args for name in _SEVERAL):
+        del chosen["at"]
+        with services().database.read() as connection:
+            refs, grouped = _lines(connection)
+            several = _read_several(connection, refs, grouped)
+        drawn = side_by_side_charts.build_charts(several, **chosen)
+    else:
+        drawn = comparison.build_charts(_read(), **chosen)
+    return jsonify(charts=[each.as_json() for each in drawn])
+
+
 def _several() -> AnyResponse:
     """Return the page of more than two; two lead to their own."""
-    refs = [request.args.get(name, "").strip() for name in ("a", "b")]
-    refs += [text.strip() for text in request.args.getlist("with")]
-    base, metric = request.args.get("base") or None, request.args.get("metric") or None
     chosen = _options()
     del chosen["at"]
     is_whole = query.choice("settings", ("differing", "all")) == "all"
     with services().database.read() as connection:
-        groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
-        refs = [ref for ref in refs if ref]
-        grouped = reading.members_of(connection, groups)
-        every = [*refs, *(ref for each in grouped.values() for ref in each)]
-        if query.choice("bands", ("0", "1")) == "0" and len(set(every)) <= reading.MOST:
-            refs, grouped = list(dict.fromkeys(every)) if groups else refs, {}
+        refs, grouped = _lines(connection)
         if len(refs) == 2 and not grouped and all("/" in ref for ref in refs):
+            base, metric = request.args.get("base") or None, request.args.get("metric") or None
             a, b = refs if base in (None, refs[0]) else refs[::-1]
             return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
-        several = reading.read(connection, refs, grouped=grouped, base=base, metric=metric)
+        several = _read_several(connection, refs, grouped)
         shares = payloads.shares(connection, several)
         surroundings = payloads.surroundings(connection, several)
-    _check_metric(several.metrics.names, metric)
     upper, lower = side_by_side_charts.build_charts(several, **chosen)
+    filters = _filters_of_several()
     return respond(
         "compare/several.html",
         several=several,
@@ -149,10 +159,31 @@ def _several() -> AnyResponse:
         shares=shares,
         surroundings=surroundings,
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
-        filters=_filters_of_several(),
+        filters=filters,
         bases=[(line.ref, line.name) for line in several.lines],
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
     )
+
+
+def _lines(connection: Connection) -> tuple[list[str], dict[str, list[str]]]:
+    """Return what the address compares: branches and nodes, and groups that are one line each."""
+    refs = [request.args.get(name, "").strip() for name in ("a", "b")]
+    refs = [ref for ref in (*refs, *map(str.strip, request.args.getlist("with"))) if ref]
+    groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
+    grouped = reading.members_of(connection, groups)
+    every = [*refs, *(ref for each in grouped.values() for ref in each)]
+    if query.choice("bands", ("0", "1")) == "0" and len(set(every)) <= reading.MOST:
+        return (list(dict.fromkeys(every)) if groups else refs), {}
+    return refs, grouped
+
+
+def _read_several(
+    connection: Connection, refs: list[str], grouped: dict[str, list[str]]
+) -> SideBySide:
+    base, metric = request.args.get("base") or None, request.args.get("metric") or None
+    several = reading.read(connection, refs, grouped=grouped, base=base, metric=metric)
+    _check_metric(several.metrics.names, metric)
+    return several
 
 
 def _references(noun: str, written: str) -> tuple[str, str]:

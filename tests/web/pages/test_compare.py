@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from typing import Any
 
@@ -17,13 +16,19 @@ from tests.web.conftest import Site
 BOTH = "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler"
 
 
-def data_of(page: dom.Element, chart: str = "chart") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(page.one(id=chart).one("script", class_="data").text)
-    return found
+def data_of(site: Site, page: dom.Element, chart: str = "chart") -> dict[str, Any]:
+    """What the page's script draws."""
+    (plots,) = [each for each in page.all("div") if each.get("data-charts")]
+    answer = site.client.get(plots["data-charts"]).json
+    assert answer is not None
+    drawn: dict[str, Any] = answer["charts"][("chart", "difference").index(chart)]
+    for line in drawn["lines"]:
+        line.setdefault("smooth", line["low"])
+    return drawn
 
 
 def test_the_shared_trunk_is_drawn_once_and_then_each_branch(site: Site) -> None:
-    lines = data_of(site.get(BOTH))["lines"]
+    lines = data_of(site, site.get(BOTH))["lines"]
     assert [line["name"] for line in lines] == ["shared", "main", "cooler"]
     assert lines[0]["colour"] == "--trunk"
     assert lines[0]["xs"][-1] == 400
@@ -31,7 +36,7 @@ def test_the_shared_trunk_is_drawn_once_and_then_each_branch(site: Site) -> None
 
 
 def test_the_two_differ_by_colour_and_dash(site: Site) -> None:
-    _, a, b = data_of(site.get(BOTH))["lines"]
+    _, a, b = data_of(site, site.get(BOTH))["lines"]
     assert a["colour"] != b["colour"]
     assert a["dash"] != b["dash"]
 
@@ -43,13 +48,13 @@ def test_branches_of_one_colour_are_told_apart_still(own: Site) -> None:
     for name in ("b1", "b2", "b3", "b4"):
         line = main.grower.fork(node, name, lr=1e-4)
         line.log("loss", [41, 42], [0.4, 0.3])
-    lines = data_of(own.get("/compare?a=digits/main&b=digits/b4"))["lines"]
+    lines = data_of(own, own.get("/compare?a=digits/main&b=digits/b4"))["lines"]
     assert lines[1]["colour"] != lines[2]["colour"]
     assert lines[1]["dash"] != lines[2]["dash"]
 
 
 def test_the_fork_and_the_changes_are_marked(site: Site) -> None:
-    data = data_of(site.get(BOTH))
+    data = data_of(site, site.get(BOTH))
     assert data["fork"] == 400
     assert [mark[2] for mark in data["lines"][2]["marks"]] == [
         "lr 1e-3 → 3e-4",
@@ -59,7 +64,7 @@ def test_the_fork_and_the_changes_are_marked(site: Site) -> None:
 
 def test_the_difference_is_b_minus_a_on_the_same_axis(site: Site) -> None:
     page = site.get(BOTH)
-    upper, lower = data_of(page), data_of(page, "difference")
+    upper, lower = data_of(site, page), data_of(site, page, "difference")
     assert lower["metric"] == "cooler − main"
     assert lower["range"][:2] == upper["range"][:2]
     assert lower["lines"][0]["xs"][0] == 401 and lower["lines"][0]["xs"][-1] == 1400
@@ -92,30 +97,30 @@ def test_the_head_says_which_is_lower_and_since_when(site: Site) -> None:
 
 
 def test_any_axis_can_be_chosen(site: Site) -> None:
-    since = data_of(site.get(BOTH + "&x=since"))
+    since = data_of(site, site.get(BOTH + "&x=since"))
     assert since["fork"] == 0 and since["origin"] == 400
     assert since["lines"][0]["xs"][0] == -399 and since["lines"][1]["xs"][-1] == 1000
-    epoch = data_of(site.get(BOTH + "&x=epoch"))
+    epoch = data_of(site, site.get(BOTH + "&x=epoch"))
     assert epoch["lines"][1]["xs"][-1] == pytest.approx(1400 / 500, abs=0.01)
-    time = data_of(site.get(BOTH + "&x=time"))
+    time = data_of(site, site.get(BOTH + "&x=time"))
     assert time["lines"][1]["xs"][-1] == pytest.approx(1399 * 0.08 / 3600, rel=0.01)
 
 
 def test_the_vertical_axis_can_be_logarithmic(site: Site) -> None:
     page = site.get(BOTH + "&y=log")
-    assert data_of(page)["log"] is True
-    assert data_of(page, "difference")["log"] is False
+    assert data_of(site, page)["log"] is True
+    assert data_of(site, page, "difference")["log"] is False
 
 
 def test_smoothing_is_of_all_points_and_can_be_switched_off(site: Site) -> None:
-    plain = data_of(site.get(BOTH + "&smooth=0"))["lines"][1]
-    strong = data_of(site.get(BOTH + "&smooth=0.99"))["lines"][1]
+    plain = data_of(site, site.get(BOTH + "&smooth=0"))["lines"][1]
+    strong = data_of(site, site.get(BOTH + "&smooth=0.99"))["lines"][1]
     assert np.std(np.diff(strong["smooth"])) < np.std(np.diff(plain["smooth"])) / 5
 
 
 def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
     page = site.get(BOTH + "&from=500&to=600")
-    lines = data_of(page)["lines"]
+    lines = data_of(site, page)["lines"]
     assert {line["name"] for line in lines} == {"main", "cooler"}
     assert all(500 <= x <= 600 for line in lines for x in line["xs"])
     assert len(lines[0]["xs"]) == 101
@@ -126,7 +131,7 @@ def test_swapping_keeps_every_other_choice(site: Site) -> None:
     link = site.get(BOTH + "&y=log&smooth=0.9").by_role("link", "Swap")[0]["href"]
     page = site.get(link)
     assert page.one("h1").text == "cooler and main"
-    assert data_of(page)["log"] is True and data_of(page)["weight"] == 0.9
+    assert data_of(site, page)["log"] is True and data_of(site, page)["weight"] == 0.9
 
 
 def test_a_metric_that_there_is_not_is_refused_with_those_there_are(site: Site) -> None:
@@ -186,10 +191,10 @@ def test_runs_without_a_common_root_are_compared_whole(own: Site) -> None:
     page = own.get("/compare?a=digits/main&b=other/main")
     assert "without a common ancestor" in page.one("main").text
     assert page.one("h1").text == "digits/main and other/main"
-    assert data_of(page)["fork"] is None
-    assert [line["xs"][0] for line in data_of(page)["lines"]] == [1, 1]
+    assert data_of(own, page)["fork"] is None
+    assert [line["xs"][0] for line in data_of(own, page)["lines"]] == [1, 1]
     # Both branches are called main: the names tell them apart.
-    assert [line["name"] for line in data_of(page)["lines"]] == ["digits/main", "other/main"]
+    assert [line["name"] for line in data_of(own, page)["lines"]] == ["digits/main", "other/main"]
 
 
 def test_a_branch_that_has_not_begun_is_compared_too(own: Site) -> None:
