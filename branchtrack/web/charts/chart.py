@@ -22,6 +22,7 @@ from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
 _MOST_GAPS = 40
+_NOTHING = 1e-6
 #: Pixels below the lowest point, with and without the labels of the horizontal axis.
 FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
@@ -360,7 +361,17 @@ def _values_at(
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    return [float(f"{y:.5g}") if math.isfinite(y) else None for y in values.tolist()]
+    """Return values with five digits or more, to keep the page small; None if not finite."""
+    finite = np.isfinite(values)
+    sizes = np.abs(values[finite])
+    if not sizes.size or not sizes.any():
+        return [0.0 if is_finite else None for is_finite in finite.tolist()]
+    # Of the smallest value, but of none that is next to nothing beside the others.
+    least = max(float(sizes[sizes > 0].min()), float(sizes.max()) * _NOTHING)
+    decimals = 4 - math.floor(math.log10(least))
+    if finite.all():
+        return [round(y, decimals) for y in values.tolist()]
+    return [round(y, decimals) if math.isfinite(y) else None for y in values.tolist()]
 
 
 def _floats(values: NDArray[np.float64]) -> list[float]:

@@ -88,6 +88,15 @@ def _floor(chart: Chart) -> int:
     return chart.height - chart.foot
 
 
+def _heights(chart: Chart, values: Sequence[float | None]) -> list[float | None]:
+    """Return `_y` of many values; curves never leave the chart but by a rounding."""
+    if chart.log:
+        return [None if value is None else _y(chart, value) for value in values]
+    floor, low = _floor(chart), chart.y_low
+    scale = (floor - _TOP) / ((chart.y_high - low) or 1)
+    return [None if value is None else floor - (value - low) * scale for value in values]
+
+
 def _y(chart: Chart, value: float) -> float:
     low, high = chart.y_low, chart.y_high
     if chart.log:
@@ -153,7 +162,7 @@ def _runs(
     """Yield the pixels (x, y of each column) of every run of positions that have all values."""
     scale, left = 1000 / ((chart.x_high - chart.x_low) or 1), chart.x_low
     places = [(x - left) * scale for x in xs]
-    heights = [[None if y is None else _y(chart, y) for y in values] for values in columns]
+    heights = [_heights(chart, values) for values in columns]
     run: list[tuple[float, ...]] = []
     for row in zip(places, *heights, strict=True):
         if None in row:
