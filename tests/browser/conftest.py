@@ -38,6 +38,8 @@ class Site:
     database: Database
     store: Store
     lines: dict[str, Line]
+    config: Config
+    server: Server
 
     @property
     def root(self) -> str:
@@ -86,8 +88,9 @@ def served(grown: tuple[Config, dict[str, Line]], folder: Path) -> Iterator[Site
     server = Server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield Site(server.address, database, store, lines)
-    server.close()
+    site = Site(server.address, database, store, lines, config, server)
+    yield site
+    site.server.close()
     thread.join(60)
     assert not thread.is_alive()
     database.close()
