@@ -10,7 +10,6 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.db import audit, nodes, requests, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
-from branchtrack.db.orders import launches
 from branchtrack.db.views import chart_series, run_list, tree_nodes, tree_outline
 from branchtrack.errors import NotFound
 from tests.web import seeds
@@ -139,16 +138,6 @@ def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store)
         assert run_list.find_runs(connection, "%") == []
 
 
-def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Line) -> None:
-    assert main.head is not None
-    side, launch = main.grower.order(main.head, "side")
-    with database.read() as connection:
-        ids = [main.branch.id, side.branch.id]
-        newest = launches.of_run(connection, main.branch.run_id, ids)
-        assert launches.of_run(connection, main.branch.run_id, []) == ({}, launch)
-    assert newest == ({side.branch.id: launch}, launch)
-
-
 def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
     database: Database, main: Line
 ) -> None:
@@ -160,7 +149,7 @@ def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
         read = curves.branch_curve(connection, side.branch, "loss")
         starts = nodes.starts(connection, main.grower.run.id)
         ids = [main.segment.id, side.segment.id]
-        series = chart_series.select_series(connection, ids, "loss").series["loss"]
+        series = chart_series.read_series(connection, ids, ["loss"])["loss"]
     stitched = curves.stitched(side.branch, "loss", starts, series)
     assert stitched.series.steps.tolist() == read.series.steps.tolist() == list(range(1, 51))
     assert stitched.series.values.tolist() == read.series.values.tolist()

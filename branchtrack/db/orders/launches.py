@@ -7,10 +7,10 @@ so a name that is taken is detected before anything exists.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
@@ -34,19 +34,6 @@ def newest_of_run(connection: Connection, run_id: str) -> Launch | None:
     query = select(launches).where(launches.c.run_id == run_id).order_by(launches.c.seq.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else _record(row)
-
-
-def of_run(
-    connection: Connection, run_id: str, branch_ids: Iterable[str]
-) -> tuple[dict[str, Launch], Launch | None]:
-    """Return the newest launch of each of some branches of a run, and of the run itself."""
-    last = select(func.max(launches.c.seq)).where(launches.c.run_id == run_id).scalar_subquery()
-    condition = or_(launches.c.branch_id.in_(list(branch_ids)), launches.c.seq == last)
-    query = select(launches).where(launches.c.run_id == run_id, condition).order_by(launches.c.seq)
-    records = [_record(row) for row in connection.execute(query)]
-    chosen = set(branch_ids)
-    by_branch = {launch.branch_id: launch for launch in records if launch.branch_id in chosen}
-    return by_branch, records[-1] if records else None
 
 
 def move(

@@ -5,7 +5,6 @@ Only reads. `metrics` holds how series are written; nothing here joins or thins 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,32 +58,6 @@ class Metrics:
         return f"{self.total}.{self.chosen or ''}"
 
 
-@dataclass(frozen=True)
-class Selection(Metrics):
-    """Metrics of some segments, and the series of a few by name and segment."""
-
-    series: dict[str, dict[str, Series]]
-
-
-def select_series(
-    connection: Connection,
-    segment_ids: Sequence[str],
-    metric_name: str | None,
-    also: Sequence[str] = (),
-    highs: Mapping[str, int | None] | None = None,
-) -> Selection:
-    """Return the names of metrics and the series of a few, in two statements.
-
-    The few are the chosen metric (see `list_metrics`) and those in ``also``. ``highs`` has the step
-    up to which the points of a segment are needed, if not all are.
-    """
-    metrics = list_metrics(connection, segment_ids, metric_name)
-    chosen = [metrics.chosen] if metrics.chosen else []
-    names = [*chosen, *also]
-    series = read_series(connection, segment_ids, names, highs=highs) if metrics.names else {}
-    return Selection(metrics.names, metrics.chosen, metrics.total, series)
-
-
 def list_metrics(
     connection: Connection, segment_ids: Sequence[str], metric_name: str | None = None
 ) -> Metrics:
@@ -128,13 +101,6 @@ def likeliest(names: Sequence[str], also: Sequence[str] = ()) -> str | None:
     return next(others, scripts[0] if scripts else None)
 
 
-def count_metrics(connection: Connection, segment_ids: Collection[str]) -> int:
-    """Count the segments' metrics; with very many this takes a tenth of listing them."""
-    condition = metric_series.c.segment_id.in_(segment_ids)
-    query = select(func.count(metric_series.c.name.distinct())).where(condition)
-    return int(connection.execute(query).scalar_one())
-
-
 def read_series(
     connection: Connection,
     segment_ids: Collection[str],
@@ -161,32 +127,6 @@ def read_series(
     for (segment, name), points in read.items():
         series.setdefault(name, {})[segment] = points
     return series
-
-
-def last_points(
-    connection: Connection, segment_ids: Sequence[str], name: str
-) -> dict[str, tuple[int, float]]:
-    """Return the newest (step, value) of a metric in each segment that has it; NaN as it was."""
-    conditions = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
-    parts = []
-    for table, step, value in (
-        (metric_blocks, metric_blocks.c.last_step, metric_blocks.c.last),
-        (metric_points, metric_points.c.step, metric_points.c.value),
-    ):
-        newest = (
-            select(table.c.series_id, func.max(step).label("step"))
-            .join(metric_series, metric_series.c.id == table.c.series_id)
-            .where(*conditions)
-            .group_by(table.c.series_id)
-            .subquery()
-        )
-        parts.append(
-            select(metric_series.c.segment_id, step.label("step"), value)
-            .join(newest, newest.c.series_id == metric_series.c.id)
-            .join(table, and_(table.c.series_id == newest.c.series_id, step == newest.c.step))
-        )
-    rows = connection.execute(union_all(*parts).order_by("step"))
-    return {row[0]: (row[1], math.nan if row[2] is None else row[2]) for row in rows}
 
 
 def points_after(connection: Connection, after: Mapping[str, int], name: str) -> dict[str, Series]:

@@ -82,11 +82,6 @@ def folded(tree: TreeView, shown: Sequence[BranchView], rating: Rating) -> list[
     ]
 
 
-def path_to(tree: TreeView, view: BranchView) -> list[BranchView]:
-    """Return a branch and those that it grew from, the nearest first."""
-    return list(_with_ancestors(tree, view))
-
-
 def _chosen(tree: TreeView, choice: Choice, rating: Rating) -> list[BranchView]:
     if choice.is_all:
         return list(tree.branches)

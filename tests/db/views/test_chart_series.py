@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -33,34 +31,35 @@ def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) 
     main.log("loss", range(41, 2101), np.linspace(3, 1, 2060))
     main.log("lr", [10, 20], [0.1, 0.2])
     with database.read() as connection:
-        selection = chart_series.select_series(connection, [main.segment.id], None, also=["lr"])
-        missing = chart_series.select_series(connection, [main.segment.id], "nope")
-    assert (selection.chosen, selection.names) == ("loss", ("loss", "lr"))
-    assert selection.series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
-    assert selection.series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
-    assert (missing.chosen, missing.series, missing.names) == ("nope", {}, ("loss", "lr"))
+        ids = [main.segment.id]
+        metrics = chart_series.list_metrics(connection, ids)
+        series = chart_series.read_series(connection, ids, ["loss", "lr"])
+        missing = chart_series.list_metrics(connection, ids, "nope")
+        assert chart_series.read_series(connection, ids, ["nope"]) == {}
+    assert (metrics.chosen, metrics.names) == ("loss", ("loss", "lr"))
+    assert series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
+    assert series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
+    assert (missing.chosen, missing.names) == ("nope", ("loss", "lr"))
 
 
 def test_without_metrics_there_is_nothing_to_choose(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "bare").line("main")
     with database.read() as connection:
-        selection = chart_series.select_series(connection, [line.segment.id], None)
-        assert chart_series.select_series(connection, [], None).chosen is None
-    assert (selection.chosen, selection.names, selection.series) == (None, (), {})
+        metrics = chart_series.list_metrics(connection, [line.segment.id])
+        assert chart_series.list_metrics(connection, []).chosen is None
+    assert (metrics.chosen, metrics.names, metrics.total) == (None, (), 0)
 
 
 def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "other").line("main")
     line.log("stall/copy_ms", [0], [1.0])
     with database.read() as connection:
-        of_product = chart_series.select_series(connection, [line.segment.id], None)
+        of_product = chart_series.list_metrics(connection, [line.segment.id])
     assert (of_product.chosen, of_product.names) == (None, ("stall/copy_ms",))
     for name in ("accuracy", "valid/loss", "train_loss"):
         line.log(name, [1], [1.0])
     with database.read() as connection:
-        assert (
-            chart_series.select_series(connection, [line.segment.id], None).chosen == "train_loss"
-        )
+        assert chart_series.list_metrics(connection, [line.segment.id]).chosen == "train_loss"
 
 
 def test_new_points_are_those_after_a_step_wherever_they_lie(
@@ -72,19 +71,6 @@ def test_new_points_are_those_after_a_step_wherever_they_lie(
         assert chart_series.points_after(connection, {}, "loss") == {}
         assert chart_series.points_after(connection, {main.segment.id: 1500}, "loss") == {}
     assert points[main.segment.id].steps.tolist() == list(range(1001, 1501))
-
-
-def test_the_ends_of_curves_are_read_without_the_curves(database: Database, bare: Line) -> None:
-    ids = [bare.segment.id]
-    with database.read() as connection:
-        assert chart_series.last_points(connection, ids, "loss") == {}
-    bare.log("loss", range(1, 1025), np.linspace(3, 1, 1024))
-    with database.read() as connection:
-        assert chart_series.last_points(connection, ids, "loss") == {ids[0]: (1024, 1.0)}
-    bare.log("loss", [1025], [math.nan])
-    with database.read() as connection:
-        step, value = chart_series.last_points(connection, ids, "loss")[ids[0]]
-    assert step == 1025 and math.isnan(value)
 
 
 def test_of_a_window_its_blocks_are_read_and_what_smoothing_reaches_back_to(
@@ -112,9 +98,9 @@ def test_of_each_segment_what_lies_beyond_its_high_is_not_read(
         line.log("loss", range(1, 3001), np.arange(3000))
     ids = [bare.segment.id, side.segment.id]
     with database.read() as connection:
-        series = chart_series.select_series(
-            connection, ids, "loss", highs={ids[0]: 40, ids[1]: None}
-        ).series["loss"]
+        series = chart_series.read_series(
+            connection, ids, ["loss"], highs={ids[0]: 40, ids[1]: None}
+        )["loss"]
     assert series[ids[0]].steps.tolist() == list(range(1, 1025))
     assert series[ids[1]].steps.tolist() == list(range(1, 3001))
 

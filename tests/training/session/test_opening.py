@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
 
 import branchtrack
 from branchtrack import control
 from branchtrack.control import local_actor
-from branchtrack.db import audit
-from branchtrack.db.orders import launches
+from branchtrack.db import audit, tables
 from branchtrack.db.tables import nodes
 from branchtrack.errors import (
     CheckpointMismatch,
@@ -56,8 +56,8 @@ def launches_of(home: Home) -> list[Any]:
     with home.database.read() as connection:
         branches = [home.branch(f"tiny/{name}") for name in ("b", "c")]
         ids = [branch.id for branch in branches]
-        found, _ = launches.of_run(connection, branches[0].run_id, ids)
-    return list(found.values())
+        query = select(tables.launches).where(tables.launches.c.branch_id.in_(ids))
+        return list(connection.execute(query.order_by(tables.launches.c.seq)))
 
 
 def test_a_loop_goes_on_from_a_node_as_a_new_branch(trained: Home) -> None:

@@ -68,9 +68,3 @@ def test_what_is_not_shown_is_told_with_its_best(tree: TreeView) -> None:
     (folded,) = branch_choice.folded(tree, shown, rated)
     assert (folded.group, len(folded.branches)) == ("", 21)
     assert folded.best is not None and folded.best.name == "try-03"
-
-
-def test_the_path_to_a_branch_begins_with_it(tree: TreeView) -> None:
-    leaf = tree.named("leaf")
-    assert leaf is not None
-    assert [view.name for view in branch_choice.path_to(tree, leaf)] == ["leaf", "try-19", "main"]
