@@ -18,6 +18,7 @@ import branchtrack
 from branchtrack import control
 from branchtrack.control import local_actor
 from branchtrack.db import audit, tables
+from branchtrack.db.orders import launches
 from branchtrack.db.tables import nodes
 from branchtrack.errors import (
     CheckpointMismatch,
