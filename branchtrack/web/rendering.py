@@ -21,6 +21,7 @@ from branchtrack.web.services import services
 from branchtrack.web.svg import marks
 
 THEMES = ("system", "light", "dark")
+KEYS = ("on", "off")
 
 
 class Unindented(Extension):
@@ -41,6 +42,7 @@ def register(app: Flask) -> None:
     app.jinja_env.filters["ago"] = _ago
     app.jinja_env.globals.update(
         theme=theme,
+        keys=keys,
         read_only=_read_only,
         style_of=marks.classes,
         NOTHING=NOTHING,
@@ -89,6 +91,12 @@ def theme() -> str:
     """Return the theme in the cookie."""
     chosen = request.cookies.get("theme", "system")
     return chosen if chosen in THEMES else "system"
+
+
+def keys() -> str:
+    """Return whether single keys do something, as the cookie has it."""
+    chosen = request.cookies.get("keys", "on")
+    return chosen if chosen in KEYS else "on"
 
 
 def _run_of_address() -> str:

@@ -42,6 +42,7 @@ ROUTES = {
     "static": ("GET", "/static/app.css", "open"),
     "theme.icon": ("GET", "/icon.svg", "open"),
     "theme.choose": ("POST", "/theme", "theme"),
+    "theme.switch_keys": ("POST", "/keys", "keys"),
     "runs.index": ("GET", "/runs", "look"),
     "me.show": ("GET", "/me", "look"),
     "me.sign_out": ("POST", "/me/sign-out", "theme"),
@@ -189,6 +190,7 @@ STEERS = ("agent", "narrow", "operator", "admin", "person")
 MAY = {
     "look": ("viewer", *STEERS),
     "theme": ("viewer", *STEERS),
+    "keys": ("viewer", *STEERS),
     "ask": STEERS,
     "judge": STEERS,
     "replay": STEERS,
@@ -345,6 +347,7 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     is_api = path.startswith("/api/")
     told: dict[str, Any] = {
         "theme": {"theme": "dark"},
+        "keys": {"keys": "off"},
         "cancel": {},
         "end": {},
         "pin": {},

@@ -31,7 +31,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 #: Posts that every role may make: the look of a page, and what refuses by itself and records that.
-_FOR_ALL = ("theme.choose", "me.sign_out")
+_FOR_ALL = ("theme.choose", "theme.switch_keys", "me.sign_out")
 _REFUSE_THEMSELVES = ("steer.submit", "api_requests.submit")
 _LIMITS = "branchtrack-limits"
 _POLICY = (

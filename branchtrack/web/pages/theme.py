@@ -1,13 +1,15 @@
-"""The theme switch and the icon, which surround every page."""
+"""The theme switch, the switch of the keys, and the icon, which surround every page."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.errors import InvalidInput
 from branchtrack.web.input.query import own_path
-from branchtrack.web.rendering import THEMES
+from branchtrack.web.rendering import KEYS, THEMES
 
 blueprint = Blueprint("theme", __name__)
 _YEAR = 365 * 86400
@@ -16,12 +18,22 @@ _YEAR = 365 * 86400
 @blueprint.post("/theme")
 def choose() -> AnyResponse:
     """Remember the theme in a cookie, so that the server renders it without a flash."""
-    chosen = request.form.get("theme", "")
-    if chosen not in THEMES:
-        raise InvalidInput("theme", chosen, ", ".join(THEMES))
+    return _remember("theme", THEMES)
+
+
+@blueprint.post("/keys")
+def switch_keys() -> AnyResponse:
+    """Remember in a cookie whether single keys do something; some people type by voice."""
+    return _remember("keys", KEYS)
+
+
+def _remember(name: str, allowed: Sequence[str]) -> AnyResponse:
+    chosen = request.form.get(name, "")
+    if chosen not in allowed:
+        raise InvalidInput(name, chosen, ", ".join(allowed))
     response = redirect(own_path(request.form.get("next", request.script_root + "/")), 303)
     response.set_cookie(
-        "theme",
+        name,
         chosen,
         max_age=_YEAR,
         samesite="Lax",

@@ -55,3 +55,13 @@ def test_the_icon_is_a_drawing(empty: Site) -> None:
     answer = empty.client.get("/icon.svg")
     assert answer.mimetype == "image/svg+xml"
     assert dom.parse(answer.get_data(as_text=True)).one("svg")
+
+
+def test_single_keys_can_be_switched_off(empty: Site) -> None:
+    client = empty.client
+    assert "data-keys" not in dom.parse(client.get("/").text).one("html").attributes
+    answer = client.post("/keys", data={"keys": "off", "next": "/help"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/help")
+    page = dom.parse(client.get("/help").text)
+    assert page.one("html")["data-keys"] == "off" and page.by_role("button", "Switch them on")
+    assert client.post("/keys", data={"keys": "maybe"}).status_code == 422
