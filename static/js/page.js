@@ -20,7 +20,7 @@ document.addEventListener("click", (event) => {
 
 // Keys: j and k go through the rows of a page, Enter follows the one in focus, / searches, ? helps.
 function rowLinks() {
-  return [...document.querySelectorAll("main tbody tr")].map((row) => row.querySelector("a.id, a.title, a")).filter(Boolean);
+  return [...document.querySelectorAll("main tbody tr")].map((row) => row.querySelector("a.title, a.id") || row.querySelector("a")).filter(Boolean);
 }
 
 document.addEventListener("keydown", (event) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -148,6 +149,8 @@ def test_the_way_from_the_runs_to_a_resume_by_keyboard(page: Page, site: Site) -
     press_until(page, "gpt2-docs")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("gpt2-docs")
+    # To the first node; without that key the choices of branches and charts lie between.
+    page.keyboard.press("j")
     press_until(page, "Resume")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("as a new branch")
@@ -165,3 +168,21 @@ def press_until(page: Page, text: str) -> None:
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"{text!r} was not reached")
+
+
+def test_single_keys_go_through_the_rows(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    rows = page.get_by_role("region", name="Nodes").get_by_role("row")
+    for key in "jjk":
+        page.keyboard.press(key)
+    expect(rows.nth(1).locator("a.id")).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search nodes")).to_be_focused()
+    page.keyboard.type("jk?")
+    expect(page.get_by_label("Search nodes")).to_have_value("jk?")
+    page.get_by_label("Search nodes").blur()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/nodes/"))
+    page.keyboard.press("?")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Help")
