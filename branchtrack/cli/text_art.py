@@ -172,6 +172,8 @@ def plot(
     rows: int = 12,
 ) -> list[str]:
     """Return a curve in braille dots, its extremes at the left, its forks marked below."""
+    # Differences of larger numbers are infinite.
+    values = [max(-1e300, min(1e300, v)) if math.isfinite(v) else v for v in values]
     points = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
     if not points:
         return ["No finite value to draw."]

@@ -261,7 +261,6 @@ function draw(element, data) {
   drawn.set(element, { data, plot });
 }
 
-// The links that save a chart: drawn by the server, its points, or as it is seen here.
 function saves(wall, element, data) {
   const links = ["svg", "csv"].map((kind) => {
     const url = new URL(wall.dataset.url, location.href);
@@ -271,11 +270,10 @@ function saves(wall, element, data) {
     return Object.assign(document.createElement("a"), { href: url, textContent: kind.toUpperCase() });
   });
   const png = Object.assign(document.createElement("a"), { href: "#", textContent: "PNG", download: `${data.metric}.png` });
-  png.addEventListener("mousedown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
-  png.addEventListener("keydown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
-  const place = Object.assign(document.createElement("p"), { className: "save" });
-  place.append(links[0], " ", links[1], " ", png);
-  return place;
+  png.addEventListener("click", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  const row = Object.assign(document.createElement("p"), { className: "save" });
+  row.append(...links.flatMap((link) => [link, " "]), png);
+  return row;
 }
 
 function panel(wall, data) {
@@ -297,8 +295,9 @@ async function load(wall) {
   // What is below does not jump meanwhile.
   if (!wall.firstElementChild) wall.style.minHeight = `${height}px`;
   const answer = await fetch(wall.dataset.url, { headers: { Accept: "application/json" } });
-  if (!answer.ok || !wall.isConnected) return;
-  const { charts } = await answer.json();
+  if (!wall.isConnected) return;
+  if (!answer.ok) wall.textContent = `The charts could not be read: ${answer.status}.`;
+  const { charts } = answer.ok ? await answer.json() : { charts: [] };
   if (!charts.length) return;
   const panels = charts.map((data) => panel(wall, data));
   wall.replaceChildren(...panels);
@@ -308,13 +307,9 @@ async function load(wall) {
   height = wall.offsetHeight;
 }
 
-function forget() {
-  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
-}
+const forget = () => drawn.forEach(({ plot }, element) => element.isConnected || (plot.destroy(), drawn.delete(element)));
 
-function drawAll() {
-  for (const [element, { data }] of drawn) draw(element, data);
-}
+const drawAll = () => drawn.forEach(({ data }, element) => draw(element, data));
 
 function drawNew() {
   forget();
@@ -322,7 +317,6 @@ function drawNew() {
   for (const plots of document.querySelectorAll("[data-charts]:not(.drawn)")) fill(plots);
 }
 
-// Charts that the page lays out itself.
 async function fill(plots) {
   plots.classList.add("drawn");
   const answer = await fetch(plots.dataset.charts, { headers: { Accept: "application/json" } });
@@ -336,14 +330,16 @@ function redraw(delay) {
   reload ||= setTimeout(() => { reload = 0; document.querySelectorAll(".wall").forEach(load); }, delay);
 }
 
-function extend(data, line, x, y) {
+function extend(data, line, x, value) {
+  // As on the server, a logarithmic axis has no place for 0 and below.
+  const y = data.log && value <= 0 ? null : value;
   if (line.xs.length && x <= line.xs[line.xs.length - 1]) return false;
   const before = line.smooth.findLast((value) => value !== null);
   line.xs.push(x);
   line.low.push(y);
   line.high.push(y);
-  if (y === null) line.gaps.push(x);
-  else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
+  if (value === null) line.gaps.push(x);
+  if (y !== null) data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
   const old = data.weight * line.norm, norm = old + 1 - data.weight;
   line.smooth.push(y === null ? y : (old * (before ?? 0) + (1 - data.weight) * y) / norm);
   if (y !== null) line.norm = norm;

@@ -17,9 +17,7 @@ function refresh(delay) {
   due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, at - Date.now());
 }
 
-function redrawAll() {
-  if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
-}
+const redrawAll = () => paused || document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 
 // The server redraws lanes less often.
 function reach(branch, step) {
@@ -132,9 +130,12 @@ document.addEventListener("visibilitychange", () => (document.hidden ? disconnec
 document.addEventListener("htmx:after:swap", connect);
 
 // Links and forms that lead to the same page with other choices replace its live part alone.
+let going = false;
 async function show() {
   last = "";
+  going = true;
   await htmx.ajax("GET", location.pathname + location.search, { source: "#live", target: "#live", swap: "outerMorph" });
+  going = false;
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
@@ -160,6 +161,10 @@ document.addEventListener("submit", (event) => {
   visit(url, event);
 });
 addEventListener("popstate", ({ state }) => { if (state?.own) show(); });
+// Without this state htmx would put a whole page in the place of this one.
+if (document.getElementById("choice")) history.replaceState({ own: true }, "");
+// What went wrong is said on a page of its own.
+for (const name of ["htmx:response:error", "htmx:error"]) addEventListener(name, () => going && location.reload());
 
 pause.hidden = false;
 pause.addEventListener("click", () => {

@@ -24,8 +24,8 @@ function rowLinks() {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, [contenteditable]")) return;
-  if (document.documentElement.dataset.keys === "off") return;
+  const isTyped = event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea");
+  if (isTyped || document.documentElement.dataset.keys === "off") return;
   if (event.key === "?") location.assign(document.querySelector("a[rel=help]")?.href ?? "#");
   else if (event.key === "/") { event.preventDefault(); document.querySelector("input[type=search]")?.focus(); }
   else if (event.key === "j" || event.key === "k") {

@@ -60,6 +60,7 @@ ROUTES = {
     "tree.show": ("GET", RUN, "look"),
     "wall.data": ("GET", f"{RUN}/chart", "look"),
     "wall.as_svg": ("GET", f"{RUN}/chart.svg", "look"),
+    "wall.as_table": ("GET", f"{RUN}/chart/table", "look"),
     "wall.as_csv": ("GET", f"{RUN}/chart.csv", "look"),
     "report.download": ("GET", f"{RUN}/report.html", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),

@@ -38,6 +38,10 @@ class Overview:
     metrics: Metrics
     values: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
 
+    def has(self, metric: str) -> bool:
+        """Return whether there are points of a metric."""
+        return metric in self.metrics.names
+
     def last(self, metric: str) -> dict[str, tuple[int, float]]:
         """Return the newest (step, value) of a metric by segment."""
         of_metric = self.values.get(metric, {})

@@ -23,6 +23,7 @@ SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
 _MOST_GAPS = 40
 _NOTHING = 1e-6
+_LARGEST = 1e300
 #: Pixels below the lowest point, with and without the labels of the horizontal axis.
 FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
@@ -336,7 +337,8 @@ def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float
     values = [
         y for curve in lines for y in (*curve.low, *curve.high, *curve.smooth) if y is not None
     ]
-    values = [y for y in values if y > 0] if log else values
+    # Differences of larger numbers are infinite.
+    values = [max(-_LARGEST, min(_LARGEST, y)) for y in values if y > 0 or not log]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if fill:
         low, high = min(low, 0.0), max(high, 0.0)

@@ -116,6 +116,11 @@ def is_smoothed(metric: str) -> bool:
     return last not in _PLAIN and not last.startswith("eval") and not last.endswith("_lr")
 
 
+def height(count: int) -> int:
+    """Return the pixels that so many charts take together."""
+    return _TALL + _SHORT * (count - 1) + FOOT - BARE_FOOT
+
+
 def build(
     tree: TreeView,
     branches: Sequence[BranchView],

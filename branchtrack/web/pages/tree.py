@@ -10,14 +10,15 @@ from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
 from branchtrack.config import Config
+from branchtrack.core import formats
 from branchtrack.core.records import Request
 from branchtrack.db import requests
 from branchtrack.db.orders import launches
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.web.charts import chart, timeline, tree_chart, wall
-from branchtrack.web.charts.wall import Curves, Look
+from branchtrack.web.charts import timeline, tree_chart, wall
+from branchtrack.web.charts.wall import Look
 from branchtrack.web.input import query
 from branchtrack.web.pages import tree_address
 from branchtrack.web.pages import wall as wall_parts
@@ -53,7 +54,6 @@ class Shown:
     look: Look
     domain: Domain
     sent: Sent
-    curves: Curves | None
     requests: Sequence[Request]
 
     @property
@@ -78,11 +78,6 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
     with services().database.read() as connection:
         shown = _read(connection, run, Sent(wanted_block(TEMPLATE) == "live"))
     listed_requests = _refreshed(shown.tree, shown.requests)
-    panels = []
-    if shown.curves is not None and not shown.sent.live_only:
-        panels = wall_parts.panels(
-            shown.tree, shown.branches, shown.curves, shown.names, shown.look
-        )
     return respond(
         TEMPLATE,
         status,
@@ -91,8 +86,9 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
         branches=shown.branches,
         metric=shown.metric,
         sent=shown.sent,
-        panels=panels,
-        samples_rows=chart.sampled(panels[0].chart.lines) if panels else [],
+        are_logged=any(map(shown.overview.has, shown.names)),
+        wall_height=wall.height(len(shown.names)),
+        wall_label=_label(shown),
         choices=wall_parts.choices(shown.overview.metrics, shown.names, shown.look),
         counts=counted(shown.tree.branches),
         requests=listed_requests,
@@ -136,12 +132,8 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
     tree = TreeView(outline, nodes, now(), newest)
     branches = [tree.by_branch[view.branch.id] for view in branches]
     sent.check_nodes(names[0], nodes)
-    # The live part is requested often; its charts are drawn by a script, which reads them itself.
-    curves = (
-        None if sent.live_only else wall_parts.read_curves(connection, tree, branches, names, look)
-    )
     listed = requests.list_of_run(connection, run_id, _REQUESTS)
-    return Shown(tree, branches, rating, overview, names, look, domain, sent, curves, listed)
+    return Shown(tree, branches, rating, overview, names, look, domain, sent, listed)
 
 
 def _branch_parts(shown: Shown) -> dict[str, Any]:
@@ -184,6 +176,18 @@ def _tree_parts(shown: Shown) -> dict[str, Any]:
         beside = _beside(metric, shown.branches, parts["ends"])
         parts["lane_changes"] = sent.changed_lanes(drawing, beside)
     return parts
+
+
+def _label(shown: Shown) -> str:
+    """Describe the charts in a sentence, for those who do not see them."""
+    last = shown.overview.last(shown.metric)
+    reached = {view.name: view.reached(shown.metric, last) for view in shown.branches}
+    ends = [
+        f"{name} {formats.metric(value)} at step {formats.steps(step)}"
+        for name, (step, value) in reached.items()
+        if step is not None
+    ]
+    return f"{', '.join(shown.names)} over training; {shown.metric}: {'; '.join(ends)}"
 
 
 def _beside(

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -26,7 +25,7 @@ from branchtrack.web.charts.guides import steps_to_mark
 from branchtrack.web.charts.wall import Curves, Look
 from branchtrack.web.input import query
 from branchtrack.web.pages import tree_address
-from branchtrack.web.rendering import now
+from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.svg import standalone
 from branchtrack.web.view import branch_choice
@@ -34,26 +33,12 @@ from branchtrack.web.view.branch_choice import Rating
 from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView
 
 blueprint = Blueprint("wall", __name__)
-#: Positions of all curves of a chart, in a page and for the script.
-_IN_PAGE, _FOR_SCRIPT = 480, 1600
+#: Positions of all curves of a chart, for a table and for the script.
+_IN_TABLE, _FOR_SCRIPT = 480, 1600
 #: The metrics of charts for which none are named.
 FOLLOWED = ("loss", *wall.USUAL)
 #: Metrics that are suggested if no name is similar.
 _SUGGESTED = 20
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A chart as a page shows it before its script has drawn it."""
-
-    chart: Chart
-    axis: str
-    plot: str
-
-    @classmethod
-    def of(cls, drawn: Chart) -> Panel:
-        """Return a chart with its drawings."""
-        return cls(drawn, plots.y_axis(drawn), plots.plot(drawn))
 
 
 @blueprint.get("/runs/<run>/chart")
@@ -71,6 +56,16 @@ def as_svg(run: str) -> Response:
     ]
     answer = Response(standalone.stack(drawings), mimetype="image/svg+xml")
     return _named(answer, run, [drawn.metric for drawn in charts], "svg", inline=True)
+
+
+@blueprint.get("/runs/<run>/chart/table")
+def as_table(run: str) -> Response:
+    """Return some values of the first chart as a table, for screen readers and everyone else."""
+    first = _charts(run, _IN_TABLE)[:1]
+    lines = first[0].lines if first else ()
+    metric = first[0].metric if first else ""
+    rows = chart.sampled(lines)
+    return respond("charts/table.html", run=run, metric=metric, lines=lines, rows=rows)
 
 
 @blueprint.get("/runs/<run>/chart.csv")
@@ -220,17 +215,6 @@ def read_curves(
         window=(None, None) if is_sum else look.window,
     )
     return Curves(drawn, buckets)
-
-
-def panels(
-    tree: TreeView,
-    branches: Sequence[BranchView],
-    curves: Curves,
-    names: Sequence[str],
-    look: Look,
-) -> list[Panel]:
-    """Return the charts as a page shows them."""
-    return [Panel.of(drawn) for drawn in wall.build(tree, branches, curves, names, look, _IN_PAGE)]
 
 
 def around(run: str, branch: str, step: int | None = None, span: int = 0) -> dict[str, Any]:

@@ -54,6 +54,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "cursor": {"display": "none"},
 }
 _CLASS = re.compile(r'(?<=\s)class="([^"]*)"')
+#: Characters that XML 1.0 has no place for.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _WIDTH, _LEFT, _RIGHT = 1000, 120, 124
 _SPACE = "http://www.w3.org/2000/svg"
 
@@ -85,7 +87,7 @@ def stack(drawings: Sequence[tuple[str, Markup, Markup, int]], width: int = _WID
         font_size="11.5",
         fill=_MUTED,
     )
-    return inlined(picture)
+    return _UNREADABLE.sub("\ufffd", inlined(picture))
 
 
 def inlined(picture: str) -> str:

@@ -242,7 +242,7 @@ def test_a_run_whose_every_loss_is_not_a_number_is_a_page_too(empty: Site) -> No
     line.commit("checkpoint", 3, loss=math.nan)
     page = empty.get("/runs/burst")
     assert node_rows(page)[0]["loss"] == "NaN"
-    assert "no points yet" in page.one("svg", class_="plot")["aria-label"]
+    assert "main NaN at step 3" in page.one(id="charts").one("img")["alt"]
 
 
 def test_many_nodes_come_in_pages_with_their_lanes(

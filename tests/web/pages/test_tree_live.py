@@ -70,7 +70,6 @@ def test_all_lanes_and_rows_are_sent_to_a_page_of_which_it_is_not_known_what_it_
             "#stream",
             "#bar",
             "#charts",
-            "#samples",
         }
         assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
 
@@ -127,7 +126,7 @@ def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site
     live = live_part(empty, page)
     assert "train_loss" in node_rows(live)[0]
     partials = partials_of(live)
-    assert partials.keys() >= {"#stream", "#bar", "#charts", "#samples"}
+    assert partials.keys() >= {"#stream", "#bar", "#charts"}
     assert "metric=train_loss" in partials["#stream"].one(id="stream")["data-url"]
     assert list(charts_of(empty, partials["#charts"])) == ["train_loss"]
     assert live_part(empty, live).all("hx-partial") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -47,10 +48,14 @@ def report(
     text = _render(line, run, metrics, branches, everything)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="replace")
         part.replace(file)
+    except OSError as error:
+        allowed = f"a file that can be written ({error.strerror or error})"
+        raise InvalidInput("FILE", str(file), allowed) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     if as_json:
         emit({"file": str(file), "bytes": file.stat().st_size, "run": run})
     else:
