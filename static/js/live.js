@@ -14,7 +14,7 @@ function refresh(delay) {
   if (paused || (due && soon <= at)) return;
   clearTimeout(due);
   soon = at;
-  due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, at - Date.now());
+  due = setTimeout(() => { due = 0; if (!paused && !going) htmx.trigger("#live", "refresh"); }, at - Date.now());
 }
 
 const redrawAll = () => paused || document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
@@ -130,20 +130,21 @@ document.addEventListener("visibilitychange", () => (document.hidden ? disconnec
 document.addEventListener("htmx:after:swap", connect);
 
 // Links and forms that lead to the same page with other choices replace its live part alone.
-let going = false;
-async function show() {
+let going = null, failed = false, shown = location.search;
+async function show(url, isNew) {
   last = "";
-  going = true;
-  await htmx.ajax("GET", location.pathname + location.search, { source: "#live", target: "#live", swap: "outerMorph" });
-  going = false;
-  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  [going, failed, shown] = [url, false, url.search];
+  await htmx.ajax("GET", url.pathname + url.search, { source: "#live", target: "#live", swap: "outerMorph" });
+  if (going === url) going = null;
+  if (failed) return;
+  if (isNew) history.pushState(null, "", url);
+  if (url.hash) document.getElementById(url.hash.slice(1))?.scrollIntoView();
 }
 
 function visit(url, event) {
   if (url.pathname !== location.pathname || url.origin !== location.origin || !document.getElementById("choice")) return;
   event.preventDefault();
-  history.pushState({ own: true }, "", url);
-  show();
+  show(url, true);
 }
 
 document.addEventListener("branchtrack:go", (event) => visit(event.detail, event));
@@ -160,11 +161,9 @@ document.addEventListener("submit", (event) => {
   url.search = new URLSearchParams([...new FormData(form)].filter(([, text]) => text !== "")).toString();
   visit(url, event);
 });
-addEventListener("popstate", ({ state }) => { if (state?.own) show(); });
-// Without this state htmx would put a whole page in the place of this one.
-if (document.getElementById("choice")) history.replaceState({ own: true }, "");
+addEventListener("popstate", () => { if (location.search !== shown && document.getElementById("choice")) show(new URL(location.href)); });
 // What went wrong is said on a page of its own.
-for (const name of ["htmx:response:error", "htmx:error"]) addEventListener(name, () => going && location.reload());
+for (const name of ["htmx:response:error", "htmx:error"]) addEventListener(name, () => { if (going) [failed] = [true, location.assign(going)]; });
 
 pause.hidden = false;
 pause.addEventListener("click", () => {

@@ -121,10 +121,7 @@ def test_a_drawn_chart_keeps_its_label_for_those_who_do_not_see_it(page: Page, s
 
 
 def test_charts_are_drawn_where_room_was_left_for_them(page: Page, site: Site) -> None:
-    page.route(
-        re.compile("/chart"),
-        lambda route: route.abort() if "/chart.js" not in route.request.url else route.continue_(),
-    )
+    page.route(re.compile(r"/chart(\?|$)"), lambda route: route.fulfill(json={"charts": []}))
     page.goto(f"{site.root}runs/gpt2-docs")
     before = page.locator("#charts").bounding_box()
     assert before is not None and page.locator("#charts canvas").count() == 0
@@ -165,9 +162,40 @@ def test_a_stretch_of_a_wall_is_zoomed_into_and_back_without_a_page_load(
     assert len({tuple(each) for each in ranges}) == 1 and ranges[0][0] == pytest.approx(500, abs=6)
     page.get_by_role("link", name="All steps").click()
     expect(page.locator("svg.timeline")).to_have_attribute("data-low", "0")
-    assert page.evaluate("window.same")
     page.go_back()
     expect(page.locator("svg.timeline")).to_have_attribute("data-low", re.compile("^49|^50"))
+    page.go_back()
+    expect(page.locator("svg.timeline")).to_have_attribute("data-low", "0")
+    page.go_forward()
+    expect(page.locator("svg.timeline")).to_have_attribute("data-low", re.compile("^49|^50"))
+    expect(page.locator("#charts canvas")).to_have_count(4)
+    assert page.evaluate("window.same")
+
+
+def test_what_is_refused_is_said_on_a_page_of_its_own(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    page.get_by_label("from step").fill("900")
+    page.get_by_label("to step").fill("100")
+    page.get_by_role("button", name="Zoom").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("to: 100")
+    expect(page.locator("header.top")).to_have_count(1)
+    page.go_back()
+    expect(page.locator("#charts canvas")).to_have_count(4)
+
+
+def test_points_that_a_logarithm_has_no_place_for_are_left_out(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs?metric=lr&y=log")
+    expect(page.locator("#charts canvas")).to_have_count(1)
+    shown = page.evaluate(
+        """() => {
+          const points = { "more-decay": { lr: [[1990, 0], [1991, -1], [1992, 1e-4]] } };
+          document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
+          const { data } = [...drawn.values()][0];
+          const line = data.lines.find(({ name }) => name === "more-decay");
+          return [data.range[2], line.low.slice(-3)];
+        }"""
+    )
+    assert shown[0] > 0 and shown[1] == [None, None, 1e-4]
 
 
 def test_metrics_are_chosen_without_a_page_load(page: Page, site: Site) -> None:
