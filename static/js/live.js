@@ -30,7 +30,6 @@ function reach(branch, step) {
   lane.querySelector(".pulse")?.setAttribute("cx", share);
 }
 
-// The newest value of the first chart's metric stands beside the lane.
 function value(branch, points) {
   const place = document.querySelector(`[data-value="${CSS.escape(branch)}"]`);
   const [step, newest] = points?.[points.length - 1] || [];
@@ -42,10 +41,8 @@ function value(branch, points) {
 function announce(text) {
   if (!text || paused) return;
   clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    spoken = Date.now();
-    document.getElementById("announce").textContent = text;
-  }, Math.max(0, spoken + QUIET - Date.now()));
+  const say = () => { spoken = Date.now(); document.getElementById("announce").textContent = text; };
+  waiting = setTimeout(say, Math.max(0, spoken + QUIET - Date.now()));
 }
 
 function poll(on) {
@@ -129,22 +126,26 @@ function connect() {
 document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 document.addEventListener("htmx:after:swap", connect);
 
-// Links and forms that lead to the same page with other choices replace its live part alone.
-let going = null, failed = false, shown = location.search;
+// Other choices of the same page replace its live part alone, one after the other.
+let going = null, then = null, failed = false, shown = location.search;
 async function show(url, isNew) {
-  last = "";
-  [going, failed, shown] = [url, false, url.search];
+  [shown, last] = [url.search, ""];
+  if (going) { then = [url, isNew]; return; }
+  [going, failed] = [url, false];
   await htmx.ajax("GET", url.pathname + url.search, { source: "#live", target: "#live", swap: "outerMorph" });
-  if (going === url) going = null;
+  const next = then;
+  going = then = null;
   if (failed) return;
   if (isNew) history.pushState(null, "", url);
-  if (url.hash) document.getElementById(url.hash.slice(1))?.scrollIntoView();
+  if (next) show(...next);
+  else if (location.search !== shown) show(new URL(location.href));
+  else if (url.hash) document.getElementById(url.hash.slice(1))?.scrollIntoView();
 }
 
 function visit(url, event) {
   if (url.pathname !== location.pathname || url.origin !== location.origin || !document.getElementById("choice")) return;
   event.preventDefault();
-  show(url, true);
+  if (url.search !== shown) show(url, true);
 }
 
 document.addEventListener("branchtrack:go", (event) => visit(event.detail, event));
@@ -152,7 +153,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest?.("#live a[href]");
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target) return;
   const url = new URL(link.href);
-  if (url.search !== location.search) visit(url, event);
+  if (url.search !== shown) visit(url, event);
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
