@@ -36,8 +36,8 @@ def test_the_list_of_runs_is_the_same(site: Site) -> None:
     for row in rows:
         run = listed[row.one("a").text]
         cells = [cell.text for cell in row.all("td")]
-        assert cells[1] == formats.state_words(run["status"])
-        assert cells[2:4] == [formats.steps(run["branches"]), formats.steps(run["nodes"])]
+        assert cells[2] == formats.state_words(run["status"])
+        assert cells[9:11] == [formats.steps(run["branches"]), formats.steps(run["nodes"])]
 
 
 def test_a_tree_is_the_same(site: Site) -> None:

@@ -182,8 +182,7 @@ class Recorder:
         self._pulse.join(intervals.PATIENCE_SECONDS if repeated else None)
         if self.created.is_set():
             self._attempt("store", self.check_store)
-            self._finish("metrics", self._points.flush)
-            self._finish("metrics", self._seal_tails)
+            self._finish("metrics", self._write_rest)
             self._finish("heartbeat", self._heartbeat)
             # Writing the lines about an outage may be what ends it, which adds a line.
             for _ in range(2):
@@ -264,7 +263,8 @@ class Recorder:
         self._series = series
         self.written(points)
 
-    def _seal_tails(self) -> None:
+    def _write_rest(self) -> None:
+        self._points.flush()
         with self._database.transaction() as connection:
             metrics.seal_tails(connection, self._segment)
         self._series = metrics.Known()
