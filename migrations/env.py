@@ -7,6 +7,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from branchtrack import config
+
+# Imported for its tables, which are part of the metadata.
 from branchtrack.db.browsing import tables  # noqa: F401
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
