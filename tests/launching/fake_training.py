@@ -40,8 +40,12 @@ class FakeTraining:
         self.settings: dict[str, Any] = dict(SETTINGS)
         launch_id = os.environ.get("BRANCHTRACK_LAUNCH")
         self.tree, self.head, self.step = self._resume(launch_id) if launch_id else self._begin()
-        self.segment = self._take()
         self.stopping = False
+        if options.on_sigterm:
+            # As a real training does: a node, and then what the signal means. Whoever sees the
+            # segment may send the signal, so the handler is there first.
+            signal.signal(signal.SIGTERM, self.stop_by_signal)
+        self.segment = self._take()
 
     def run(self) -> None:
         """The loop: one point, one control point, again."""
@@ -219,9 +223,6 @@ def main() -> None:
     if options.no_taking:
         return
     training = FakeTraining(options)
-    if options.on_sigterm:
-        # As a real training does: a node, and then what the signal means.
-        signal.signal(signal.SIGTERM, training.stop_by_signal)
     try:
         training.run()
     finally:
