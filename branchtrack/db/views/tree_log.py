@@ -20,9 +20,10 @@ LEAST = 3
 class Log:
     """Which rows a log has.
 
-    ``branch_ids`` narrows it. Without ``is_folded`` every node has its own row, and so have the
-    nodes of the stretches that begin with one of ``opened``. ``search`` is a part of a message, of
-    the name of a changed setting, of a tag or kind, or the beginning of an id.
+    ``branch_ids``, visible ones of the run, narrow it. Without ``is_folded`` every node has its
+    own row, and so have the nodes of the stretches that begin with one of ``opened``. ``search`` is
+    a part of a message, of the name of a changed setting, of a tag or kind, or the beginning of an
+    id.
     """
 
     branch_ids: Collection[str] = ()
@@ -37,9 +38,7 @@ ALL = Log()
 
 def condition(run: ColumnElement[bool], log: Log) -> ColumnElement[bool]:
     """Return the condition for the nodes that are in some row."""
-    listed = [run]
-    if log.branch_ids:
-        listed.append(nodes.c.branch_id.in_(log.branch_ids))
+    listed = [of_branches(run, log)]
     if log.search:
         columns = (nodes.c.message, cast(nodes.c.changes, Text), cast(nodes.c.tags, Text))
         wanted = [column.icontains(log.search, autoescape=True) for column in columns]
@@ -48,6 +47,14 @@ def condition(run: ColumnElement[bool], log: Log) -> ColumnElement[bool]:
         named = select(branches.c.id).where(branches.c.name.icontains(log.search, autoescape=True))
         listed.append(or_(*wanted, nodes.c.branch_id.in_(named)))
     return and_(*listed)
+
+
+def of_branches(run: ColumnElement[bool], log: Log) -> ColumnElement[bool]:
+    """Return the condition for the nodes of the log's branches; without any, those of the run.
+
+    With the run's condition beside it, SQLite would go through all nodes of the run.
+    """
+    return nodes.c.branch_id.in_(log.branch_ids) if log.branch_ids else run
 
 
 def rows(run_id: str, listed: ColumnElement[bool], log: Log) -> CTE:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    and_,
     case,
     false,
     func,
@@ -264,7 +263,6 @@ def _is_in(ids: Select[Any] | None) -> ColumnElement[bool]:
 
 
 def _marked(run: ColumnElement[bool], log: Log, marks: Thinning) -> Select[Any]:
-    listed = and_(run, nodes.c.branch_id.in_(log.branch_ids)) if log.branch_ids else run
     plain = tree_log.is_plain()
     span = max(1, marks.high - marks.low)
     bucket = (nodes.c.step - marks.low) * marks.buckets // span
@@ -273,7 +271,7 @@ def _marked(run: ColumnElement[bool], log: Log, marks: Thinning) -> Select[Any]:
     )
     inside = (nodes.c.step >= marks.low, nodes.c.step <= marks.high)
     ranked = select(nodes.c.id, nth.label("nth"), plain.label("plain"))
-    few = ranked.where(listed, *inside).subquery()
+    few = ranked.where(tree_log.of_branches(run, log), *inside).subquery()
     return select(few.c.id).where(or_(few.c.nth == 1, few.c.plain == 0))
 
 

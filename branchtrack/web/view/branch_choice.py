@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, takewhile, zip_longest
 
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.web.view.tree import BranchView, TreeView
@@ -110,7 +110,8 @@ def _few(tree: TreeView, rating: Rating) -> list[BranchView]:
             break
         if view.name in shown:
             continue
-        line = [each for each in _with_ancestors(tree, view) if each.name not in shown]
+        missing = _missing(tree, view, shown)
+        line = list(islice(missing, FEW - len(shown) + 1))
         if len(shown) + len(line) <= FEW:
             shown |= {each.name: each for each in line}
     return list(shown.values())
@@ -140,6 +141,13 @@ def _first_of_groups(views: Sequence[BranchView]) -> list[BranchView]:
             first.append(view)
         groups.add(view.group)
     return first
+
+
+def _missing(
+    tree: TreeView, view: BranchView, shown: Mapping[str, BranchView]
+) -> Iterator[BranchView]:
+    """Return the branch and its ancestors up to one that is shown, which came with all of its."""
+    return takewhile(lambda each: each.name not in shown, _with_ancestors(tree, view))
 
 
 def _with_ancestors(tree: TreeView, view: BranchView) -> Iterator[BranchView]:
