@@ -130,6 +130,13 @@ def last_id(connection: Connection, run_id: str | None = None) -> int:
     return connection.execute(query).scalar() or 0
 
 
+def last_id_of(connection: Connection, run_name: str) -> int:
+    """Return the cursor after the newest event of the run of that name, or 0 if there is none."""
+    run_id = select(runs.c.id).where(runs.c.name == run_name).scalar_subquery()
+    query = select(func.max(events.c.id)).where(events.c.run_id == run_id)
+    return connection.execute(query).scalar() or 0
+
+
 def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
     """Return the query for (ref, id) of each segment's last trouble event; runs are a query."""
     return (

@@ -32,6 +32,8 @@ from branchtrack.web.serving.server import Server
 from tests.web import seeds
 
 _METRICS = ("loss", "eval_loss", "lr", "grad_norm")
+#: Seconds from the last tab's opening until the measurement.
+_SETTLE = 12.0
 #: Tabs of one person, that is of one address.
 _EACH = 4
 _LIVE = "HX-Request: true\r\nHX-Target: div#live\r\n"
@@ -152,7 +154,8 @@ async def _measure(port: int, pid: int, tabs: int, runs: int, seconds: float) ->
     for tab in opened:
         following.append(asyncio.create_task(tab.follow()))
         await asyncio.sleep(0.05)
-    await asyncio.sleep(3)
+    # Tabs that were opened at different times show the same after the next node.
+    await asyncio.sleep(_SETTLE)
     for tab in opened:
         tab.ages.clear()
     process = psutil.Process(pid)

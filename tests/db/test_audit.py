@@ -131,6 +131,16 @@ def test_a_reader_goes_on_behind_its_cursor(tree: Tree) -> None:
         assert [event.actor for event in audit.since(connection, None, cursor)] == ["later"]
 
 
+def test_the_newest_event_of_a_run_is_found_by_its_name(tree: Tree, store: Store) -> None:
+    with tree.database.read() as connection:
+        cursor = audit.last_id(connection, tree.run.id)
+    make_tree(tree.database, store, "other")
+    with tree.database.read() as connection:
+        assert audit.last_id_of(connection, tree.run.name) == cursor
+        assert audit.last_id_of(connection, "other") == audit.last_id(connection) > cursor
+        assert audit.last_id_of(connection, "nosuch") == 0
+
+
 def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
     node = tree.node("main", 0, kind="root")
     request = control.submit(tree.database, "demo", {"kind": "checkpoint"}, actor="me")

@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 from branchtrack.config import Config
 from branchtrack.core import formats
 from branchtrack.core.records import Request
-from branchtrack.db import requests
+from branchtrack.db import audit, requests
 from branchtrack.db.orders import launches
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.web.access import guards
 from branchtrack.web.charts import timeline, tree_chart, wall
 from branchtrack.web.charts.wall import Look
 from branchtrack.web.input import query
@@ -25,6 +26,7 @@ from branchtrack.web.pages import wall as wall_parts
 from branchtrack.web.pages.live_part import Sent
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
+from branchtrack.web.shared_answers import shared
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view import branch_choice, log_tail, node_rows, request_lines
 from branchtrack.web.view.branch_choice import Rating
@@ -70,7 +72,9 @@ class Shown:
 @blueprint.get("/runs/<run>")
 def show(run: str) -> Response:
     """Return the page, or only its live part if that is requested."""
-    return render_tree(run)
+    if wanted_block(TEMPLATE) != "live":
+        return render_tree(run)
+    return shared(guards.actor(), lambda: _newest_event(run), lambda: render_tree(run))
 
 
 def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
@@ -102,6 +106,11 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
         **_branch_parts(shown),
         **_tree_parts(shown),
     )
+
+
+def _newest_event(run: str) -> int:
+    with services().database.read() as connection:
+        return audit.last_id_of(connection, run)
 
 
 def _read(connection: Connection, run: str, sent: Sent) -> Shown:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from branchtrack.web import shared_answers
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 from tests.web.pages.test_tree import node_rows
@@ -113,7 +116,11 @@ def test_a_value_read_back_later_reaches_the_rows(own: Site) -> None:
     assert changed["#nodes"].text == "Nodes 3 nodes"
 
 
-def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
+def test_what_the_product_measures_itself_is_not_shown_before_a_loss(
+    empty: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Points come without an event.
+    monkeypatch.setattr(shared_answers, "MOMENT", 0.0)
     line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
     line.log("stall/copy_ms", [0], [3.0])
     line.commit("root", 0)
