@@ -43,7 +43,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cos
     with tempfile.TemporaryDirectory() as folder:
         config = load(Path(folder) / "home")
         database, store = open_database(config, create=True), open_store(config.store)
-        last = _grow(seeds.Grower(database, store, "big"), branches, nodes, steps)
+        last = grow(seeds.Grower(database, store, "big"), branches, nodes, steps)
         client = create_app(config, database, store, token=None).test_client()
         live = re.search(r'hx-get="([^"]+)"', client.get("/runs/big").text)
         assert live is not None and last.head is not None
@@ -71,7 +71,7 @@ def table(costs: dict[str, Cost]) -> str:
     return "\n".join(rows)
 
 
-def _grow(grower: seeds.Grower, branches: int, nodes: int, steps: int) -> seeds.Line:
+def grow(grower: seeds.Grower, branches: int, nodes: int, steps: int) -> seeds.Line:
     """Branches that each fork from the middle of the one before; returns the last, which trains."""
     noise = np.random.default_rng(0)
     line = grower.line("main", 10**6)

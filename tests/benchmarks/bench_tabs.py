@@ -45,7 +45,7 @@ def main(tabs: int, runs: int, seconds: float) -> dict[str, float]:
         home = Path(folder) / "home"
         lines = _grow(home, runs)
         port: multiprocessing.Queue[int] = multiprocessing.Queue()
-        server = multiprocessing.Process(target=_serve, args=(home, port), daemon=True)
+        server = multiprocessing.Process(target=serve, args=(home, port), daemon=True)
         server.start()
         done = threading.Event()
         writer = threading.Thread(target=_train, args=(lines, done), daemon=True)
@@ -73,7 +73,7 @@ def _grow(home: Path, runs: int) -> list[seeds.Line]:
     return lines
 
 
-def _serve(home: Path, port: multiprocessing.Queue[int]) -> None:
+def serve(home: Path, port: multiprocessing.Queue[int]) -> None:
     config = load(home)
     database, store = open_database(config), open_store(config.store)
     server = Server(create_app(config, database, store, token=None), "127.0.0.1", 0)

@@ -99,11 +99,13 @@ def _chosen(tree: TreeView, choice: Choice, rating: Rating) -> list[BranchView]:
 def _few(tree: TreeView, rating: Rating) -> list[BranchView]:
     """Return all branches but archived ones if these are few; else those that matter most.
 
-    The trunk is always among them, and no branch without those that it grew from.
+    The trunk is always among them, and no branch without those that it grew from; but where these
+    are too many, a branch that is open, pinned, the best or the newest stands alone.
     """
     present = [view for view in tree.branches if view.branch.archived_at is None]
     if len(present) <= FEW:
         return present or list(tree.branches)
+    marked = [present[-1], *rating.best_first(present)[:1]]
     shown: dict[str, BranchView] = {}
     for view in _by_interest(tree, present, rating):
         if len(shown) == FEW:
@@ -114,6 +116,8 @@ def _few(tree: TreeView, rating: Rating) -> list[BranchView]:
         line = list(islice(missing, FEW - len(shown) + 1))
         if len(shown) + len(line) <= FEW:
             shown |= {each.name: each for each in line}
+        elif view.status in _OPEN or view.branch.pinned_at is not None or view in marked:
+            shown[view.name] = view
     return list(shown.values())
 
 

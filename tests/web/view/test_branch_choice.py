@@ -48,6 +48,21 @@ def test_of_many_the_trunk_and_the_best_are_shown_with_what_they_grew_from(tree:
     assert shown[0] == "main"
 
 
+def test_of_a_long_line_the_ends_are_shown_without_all_that_they_grew_from(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "deep")
+    line = grower.line("main", 100)
+    head = line.commit("root", 0)
+    for number in range(30):
+        line.end("finished")
+        line = grower.fork(head, f"try-{number:02}", lr=1e-3)
+        assert line.head is not None
+        head = line.head
+    with empty.database.read() as connection:
+        deep = TreeView(tree_outline.trees(connection, ["deep"])["deep"], TreeNodes(), 0.0)
+    shown = names(deep, Choice(), rating(deep, try_20=0.1, try_25=0.2))
+    assert {"main", "try-20", "try-29"} <= set(shown) and len(shown) == FEW
+
+
 def test_the_higher_is_the_better_where_the_metric_says_so(tree: TreeView) -> None:
     low, high = rating(tree, "loss", try_03=1, try_04=2), rating(tree, "acc", try_03=1, try_04=2)
     assert [view.name for view in low.best_first(tree.branches)] == ["try-03", "try-04"]
