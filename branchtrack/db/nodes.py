@@ -21,6 +21,7 @@ from branchtrack.db.tables import branches, checkpoints, nodes, segments, tensor
 from branchtrack.errors import (
     Ambiguous,
     CheckpointDamaged,
+    CheckpointError,
     CheckpointMissing,
     CheckpointThinned,
     NeverWhole,
@@ -335,36 +336,59 @@ def checkpoint(connection: Connection, digest: str, *, need: str = "all") -> Sto
         CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
         CheckpointThinned: what is left of it is not what is needed.
     """
-    row = connection.execute(select(checkpoints).where(checkpoints.c.digest == digest)).first()
+    stored = checkpoints_or_errors(connection, [digest], need=need)[digest]
+    if isinstance(stored, CheckpointError):
+        raise stored
+    return stored
+
+
+def checkpoints_or_errors(
+    connection: Connection, digests: Collection[str], *, need: str = "all"
+) -> dict[str, StoredCheckpoint | CheckpointError]:
+    """Return for each state digest what `checkpoint` returns or raises, in two statements."""
+    query = select(checkpoints).where(checkpoints.c.digest.in_(digests))
+    rows = {row.digest: row for row in connection.execute(query)}
+    stored: dict[str, StoredCheckpoint | CheckpointError] = {}
+    readable: dict[str, tuple[dict[str, Any], set[str]]] = {}
+    for digest in digests:
+        try:
+            readable[digest] = _manifest(connection, digest, rows.get(digest), need)
+        except CheckpointError as error:
+            stored[digest] = error
+    locations = _locate(connection, {each for _, each_of in readable.values() for each in each_of})
+    for digest, (manifest, contents) in readable.items():
+        row = rows[digest]
+        located = {each: locations[each] for each in contents if each in locations}
+        missing = len(contents) - len(located)
+        if missing and not (row.thinned and need == "record"):
+            stored[digest] = damaged_record(
+                digest, f"the location of {missing} of its tensors is not recorded"
+            )
+            continue
+        sizes = row.tensors, row.logical_bytes, row.stored_bytes
+        stored[digest] = StoredCheckpoint(digest, manifest, located, *sizes, row.thinned)
+    return stored
+
+
+def _manifest(
+    connection: Connection, digest: str, row: Row[Any] | None, need: str
+) -> tuple[dict[str, Any], set[str]]:
+    """Return the manifest of a checkpoint, and the digests of its tensors."""
     if row is None:
         raise CheckpointMissing(
             f"The checkpoint {digest[:12]} is not in the database.",
             fix="Resume from another node.",
             path=digest,
         )
-    check_left(connection, digest, need)
+    if need != "record":
+        _refuse_less(connection, digest, row.thinned, need)
     try:
         manifest = json.loads(zlib.decompress(row.manifest))
         if row.thinned and need == "weights":
             manifest["tensors"] = references.weights(manifest)
-        digests = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
+        return manifest, {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
     except (zlib.error, ValueError, TypeError, LookupError) as error:
         raise damaged_record(digest, f"its manifest cannot be read: {error}") from error
-    locations = _locate(connection, digests)
-    missing = digests - locations.keys()
-    if missing and not (row.thinned and need == "record"):
-        raise damaged_record(
-            digest, f"the location of {len(missing)} of its tensors is not recorded"
-        )
-    return StoredCheckpoint(
-        digest,
-        manifest,
-        locations,
-        row.tensors,
-        row.logical_bytes,
-        row.stored_bytes,
-        row.thinned,
-    )
 
 
 def check_left(connection: Connection, digest: str, need: str, *, rebuild: bool = False) -> None:
@@ -378,8 +402,11 @@ def check_left(connection: Connection, digest: str, need: str, *, rebuild: bool 
     if need == "record":
         return
     left = thinned(connection, digest)
-    if rebuild and left == references.RECIPE:
-        return
+    if not (rebuild and left == references.RECIPE):
+        _refuse_less(connection, digest, left, need)
+
+
+def _refuse_less(connection: Connection, digest: str, left: str | None, need: str) -> None:
     if left and (left, need) != ("weights", "weights"):
         node_id, is_merge = _a_node(connection, digest)
         raise NeverWhole(node_id) if is_merge else CheckpointThinned(node_id, left)

@@ -296,12 +296,6 @@ def code_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
     return None
 
 
-def codes(connection: Connection, segment_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return what ran in the processes of segments, for those that recorded it."""
-    query = select(segments.c.id, segments.c.code).where(segments.c.id.in_(sorted(segment_ids)))
-    return {row.id: row.code for row in connection.execute(query) if row.code is not None}
-
-
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
     """Return the segment that a process of this machine took after ``since``, if it took one."""
     query = (

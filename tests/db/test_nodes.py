@@ -8,10 +8,11 @@ from dataclasses import fields
 import pytest
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import NewNode
+from branchtrack.core.records import NewNode, StoredCheckpoint
 from branchtrack.db import nodes, runs, segments, tables
 from branchtrack.db.engine import Database
-from branchtrack.errors import CheckpointDamaged, CheckpointMissing, NotFound
+from branchtrack.db.storage import references, thinning
+from branchtrack.errors import CheckpointDamaged, CheckpointMissing, CheckpointThinned, NotFound
 from tests.trees_for_tests import make_forked_tree, make_tree
 
 
@@ -89,6 +90,32 @@ def test_what_was_used_last_is_that_of_the_newest_node_that_was_read_back(
         assert nodes.last_effective(connection, branch) == {"lr": 1.0}
         nodes.set_effective(connection, second.id, {"lr": 2.0})
         assert nodes.last_effective(connection, branch) == {"lr": 2.0}
+
+
+def test_of_many_checkpoints_each_is_there_or_said_why_not(
+    database: Database, store: Store
+) -> None:
+    _tree, line = make_forked_tree(database, store)
+    whole, weights, recipe = (node.state_digest for node in (line[0], line[1], line[2]))
+    with database.transaction() as connection:
+        thinning.mark(connection, {weights: references.WEIGHTS, recipe: references.RECIPE})
+        digests = [whole, weights, recipe, "0" * 64]
+        stored = nodes.checkpoints_or_errors(connection, digests, need="weights")
+        assert list(map(type, map(stored.get, digests))) == [
+            StoredCheckpoint,
+            StoredCheckpoint,
+            CheckpointThinned,
+            CheckpointMissing,
+        ]
+        assert stored[whole] == nodes.checkpoint(connection, whole)
+        # Each has the tensors of its own manifest only.
+        assert all(
+            each.locations.keys() == {digest for *_entry, digest in each.manifest["tensors"]}
+            for each in stored.values()
+            if isinstance(each, StoredCheckpoint)
+        )
+        with pytest.raises(CheckpointThinned):
+            nodes.checkpoint(connection, weights)
 
 
 @pytest.mark.parametrize("manifest", [b"", zlib.compress(b"{"), zlib.compress(b"{}")])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
+from branchtrack.db import segments
+from branchtrack.db.orders import groups
+from branchtrack.db.storage import texts
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -33,8 +36,15 @@ def statements(site: Site) -> Iterator[list[str]]:
         event.remove(site.database.engine, "before_cursor_execute", note)
 
 
+def eight(refs: Sequence[str]) -> str:
+    """The page that compares eight branches or nodes."""
+    assert len(refs) == 8
+    return f"/compare?a={refs[0]}&b={refs[1]}&" + "&".join(f"with={ref}" for ref in refs[2:])
+
+
 def pages(site: Site) -> dict[str, str]:
     node = site.node("more-decay")
+    branches = [f"gpt2-docs/{name}" for name in site.lines]
     return {
         "runs": "/",
         "runs with a search": "/runs?q=gpt",
@@ -46,6 +56,9 @@ def pages(site: Site) -> dict[str, str]:
         "node by prefix": f"/nodes/{node[:8]}",
         "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
         "compare of a metric": "/compare?a=gpt2-docs/main&b=gpt2-docs/hot&metric=lr&x=time",
+        "compare of several": eight([*branches, *map(site.node, site.lines)]),
+        "weights": "/compare/weights?a=gpt2-docs/main&b=gpt2-docs/cooler",
+        "weights of nodes": f"/compare/weights?a={site.node('main')}&b={node}",
         "resume": f"/nodes/{node}/resume",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
@@ -74,6 +87,9 @@ def pages(site: Site) -> dict[str, str]:
         "node by prefix",
         "compare",
         "compare of a metric",
+        "compare of several",
+        "weights",
+        "weights of nodes",
         "resume",
         "stop",
         "steer",
@@ -109,6 +125,35 @@ def test_two_runs_are_compared_in_as_few_statements(own: Site) -> None:
     with statements(own) as seen:
         own.get("/compare?a=digits/main&b=other/main")
     assert len(seen) <= MOST, seen
+
+
+@pytest.mark.parametrize("are_nodes", [False, True])
+def test_eight_branches_are_compared_in_as_few_statements(own: Site, are_nodes: bool) -> None:
+    main = own.lines["main"]
+    main.draw(50)
+    assert main.head is not None
+    lines = [main] + [main.grower.fork(main.head, f"try-{number}") for number in range(7)]
+    with own.database.transaction() as connection:
+        group = groups.create(connection, main.grower.run.id, "tries", "values", actor="ann")
+        for number, line in enumerate(lines):
+            code = {"packages": texts.put(connection, f"torch==2.{number}")}
+            segments.set_code(connection, line.segment.id, code)
+            groups.add_branch(connection, group, line.branch)
+    for line in lines:
+        line.log("loss", [line.step + 1, line.step + 2], [1.0, 0.5])
+    heads = [line.head.id for line in lines if line.head]
+    refs = heads if are_nodes else [f"digits/{line.branch.name}" for line in lines]
+    group_page = "/compare?group=digits/tries"
+    titles = {
+        eight(refs): "8 side by side",
+        group_page: "8 side by side",
+        f"{group_page}&bands=1": "1 side by side",
+        f"/compare/weights?a={refs[0]}&b={refs[7]}": "Weights of",
+    }
+    for address, title in titles.items():
+        with statements(own) as seen:
+            assert own.get(address).one("h1").text.startswith(title)
+        assert len(seen) <= MOST, (address, seen)
 
 
 def test_the_live_part_makes_as_few_even_where_all_has_changed(site: Site) -> None:

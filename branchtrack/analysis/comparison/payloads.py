@@ -14,9 +14,7 @@ from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, 
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.shards.composition import SETTING
-from branchtrack.db.storage import texts
-from branchtrack.db.storage.compositions import compositions
-from branchtrack.errors import NotFound
+from branchtrack.db.storage import compositions, texts
 
 
 def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
@@ -27,6 +25,7 @@ def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
     """
     settings = several.settings()
     ancestor = several.ancestor
+    documents = read_documents(connection, several)
     return {
         "sides": [
             {
@@ -60,8 +59,8 @@ def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
             }
             for lines, node in several.changes()
         ],
-        "data": [_row(row) for row in shares(connection, several)],
-        "environment": [_row(row) for row in surroundings(connection, several) if row.differs],
+        "data": [_row(row) for row in shares(several, documents)],
+        "environment": [_row(row) for row in surroundings(several, documents) if row.differs],
     }
 
 
@@ -94,32 +93,42 @@ def ranked(several: SideBySide) -> list[tuple[Rank, float | None]]:
     ]
 
 
-def shares(connection: Connection, several: SideBySide) -> list[Row]:
+def read_documents(connection: Connection, several: SideBySide) -> dict[str, str]:
+    """Return the texts for `shares` and `surroundings`, by the beginnings of their digests."""
+    digests = _package_digests(several)
+    packages = {digest[: texts.BEGINNING] for digest in digests if len(set(digests)) > 1}
+    return texts.starting(connection, packages | compositions.beginnings(_compositions(several)))
+
+
+def shares(several: SideBySide, documents: Mapping[str, str]) -> list[Row]:
     """Return the share of each shard in the data of each line; none if no line has shards."""
-    values = [line.head.settings.get(SETTING) if line.head else None for line in several.lines]
+    values = _compositions(several)
     if not any(values):
         return []
-    known = compositions(connection, values)
+    known = compositions.of_documents(values, documents)
     return rows([_shares(known, value) for value in values])
 
 
-def surroundings(connection: Connection, several: SideBySide) -> list[Row]:
+def surroundings(several: SideBySide, documents: Mapping[str, str]) -> list[Row]:
     """Return `SideBySide.environment`, and the packages whose versions differ."""
-    digests = [line.code.get("packages") for line in several.lines]
+    digests = _package_digests(several)
     listed = several.environment()
     if len(set(digests)) < 2:
         return listed
-    by_digest = {digest: _packages(connection, digest) for digest in set(digests)}
-    packages = rows([by_digest[digest] for digest in digests])
+    packages = rows([_packages(documents.get(digest[: texts.BEGINNING], "")) for digest in digests])
     names = {row.name for row in listed}
     return listed + [row for row in packages if row.differs and row.name not in names]
 
 
-def _packages(connection: Connection, digest: str | None) -> dict[str, str]:
-    try:
-        text = texts.get(connection, digest) if digest else ""
-    except NotFound:
-        text = ""
+def _compositions(several: SideBySide) -> list[Any]:
+    return [line.head.settings.get(SETTING) if line.head else None for line in several.lines]
+
+
+def _package_digests(several: SideBySide) -> list[str]:
+    return [line.code.get("packages") or "" for line in several.lines]
+
+
+def _packages(text: str) -> dict[str, str]:
     pairs = (line.partition("==") for line in text.split())
     return {f"package {name}": version for name, _, version in pairs}
 

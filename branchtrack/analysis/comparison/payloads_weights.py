@@ -9,12 +9,14 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import diff
 from branchtrack.analysis.comparison import weights
+from branchtrack.analysis.comparison.sides import Directory, Side
 from branchtrack.analysis.comparison.weights import Row
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import formats
-from branchtrack.core.records import Branch, Node, StoredCheckpoint
-from branchtrack.db import nodes, runs
-from branchtrack.db.views import tree_outline
+from branchtrack.core.records import StoredCheckpoint
+from branchtrack.db import nodes
+from branchtrack.db.views import tree_nodes
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import CheckpointError, InvalidInput, StorageError
 
 #: A server reads no more for one answer.
@@ -28,7 +30,7 @@ class Plan:
     ``ancestor`` is the node that both come from. Without ``a`` or ``b`` nothing can be compared.
     """
 
-    nodes: tuple[Node, Node]
+    nodes: tuple[NodeSummary, NodeSummary]
     a: StoredCheckpoint | None
     b: StoredCheckpoint | None
     fork: StoredCheckpoint | None
@@ -42,17 +44,22 @@ def plan(connection: Connection, a_ref: str, b_ref: str) -> Plan:
     Raises:
         NotFound, Ambiguous: there is no such node or branch. InvalidInput: a branch has no node.
     """
-    a, b = _node(connection, a_ref), _node(connection, b_ref)
-    lines = [tree_outline.ancestors(connection, node.id) for node in (a, b)]
+    directory = Directory(connection, (a_ref, b_ref))
+    heads = [_head(directory.side(ref)) for ref in (a_ref, b_ref)]
+    starts = [branch.start_node_id for branch in directory.roster.branches.values()]
+    lineage = tree_nodes.lineage(connection, heads, ids=[*heads, *filter(None, starts)])
+    lines = [[node for _distance, node in lineage.lines[head]] for head in heads]
     common = diff.common_ancestor(*lines)
+    a, b = lines[0][0], lines[1][0]
+    digests = {node.state_digest for node in (a, b, common) if node is not None}
+    stored = nodes.checkpoints_or_errors(connection, digests, need="weights")
     notes: list[str] = []
-    sides = [_stored(connection, node.state_digest, notes) for node in (a, b)]
+    sides = [_stored(stored[node.state_digest], notes) for node in (a, b)]
     fork = None
     if common is None:
         notes.append("The two have no common ancestor: distances are of the weights of the first.")
     elif all(sides):
-        ancestor = nodes.get(connection, common.id)
-        fork = _stored(connection, ancestor.state_digest, notes)
+        fork = _stored(stored[common.state_digest], notes)
         if fork is None:
             notes.append("So distances are of the weights of the first, without directions.")
     return Plan((a, b), sides[0], sides[1], fork, common.id if common else None, tuple(notes))
@@ -130,20 +137,17 @@ def _counts(integers: int, unmatched: int, tensors: int) -> list[str]:
     return notes
 
 
-def _node(connection: Connection, ref: str) -> Node:
-    node = nodes.by_prefix(connection, ref)
-    if node is not None:
-        return node
-    branch: Branch = runs.find_branch(connection, ref)
-    if branch.head_id is None:
-        raise InvalidInput("branch", branch.name, "a branch with at least one node")
-    return nodes.get(connection, branch.head_id)
+def _head(side: Side) -> str:
+    if side.head_id is None:
+        raise InvalidInput("branch", side.branch.name, "a branch with at least one node")
+    return side.head_id
 
 
-def _stored(connection: Connection, digest: str, notes: list[str]) -> StoredCheckpoint | None:
+def _stored(
+    stored: StoredCheckpoint | CheckpointError, notes: list[str]
+) -> StoredCheckpoint | None:
     """Return a checkpoint with its weights; None, and a note, if they are not there."""
-    try:
-        return nodes.checkpoint(connection, digest, need="weights")
-    except CheckpointError as error:
-        notes.append(error.what + (f" {error.fix}" if error.fix else ""))
+    if isinstance(stored, CheckpointError):
+        notes.append(stored.what + (f" {stored.fix}" if stored.fix else ""))
         return None
+    return stored

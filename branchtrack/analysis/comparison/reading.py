@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from branchtrack.analysis import courses
 from branchtrack.analysis.comparison.side_by_side import HELD_OUT, Line, SideBySide
+from branchtrack.analysis.comparison.sides import Directory, Side
 from branchtrack.core import tree
 from branchtrack.core.names import storable
 from branchtrack.core.records import Branch, Node, Run
-from branchtrack.db import nodes, runs, segments
-from branchtrack.db.orders import groups
-from branchtrack.db.views import chart_series, course_series, tree_nodes, tree_outline
+from branchtrack.db.views import chart_series, course_series, tree_nodes
+from branchtrack.db.views.rosters import Roster
+from branchtrack.db.views.tree_nodes import Lineage
 from branchtrack.db.views.tree_outline import NodeSummary
-from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.errors import InvalidInput
 
 MOST = 8
 #: Branches that are read, those of groups among them.
 MOST_MEMBERS = 200
-
-
-def members_of(connection: Connection, group_refs: Iterable[str]) -> dict[str, list[str]]:
-    """Return the references of the branches of each group (``RUN/GROUP``).
-
-    Raises:
-        NotFound: there is no such run or group, or the group has no branch.
-    """
-    members_by_group: dict[str, list[str]] = {}
-    for ref in group_refs:
-        run_ref, _slash, name = ref.partition("/")
-        run = runs.find_run(connection, run_ref)
-        by_name = {group.name: group for group in groups.of_run(connection, run.id)}
-        if name not in by_name:
-            raise NotFound("group", ref, [f"{run.name}/{other}" for other in by_name])
-        members = groups.members(connection, by_name[name].id)
-        refs = [f"{run.name}/{each.name}" for each in members if each.trashed_at is None]
-        if not refs:
-            raise NotFound("group", ref)
-        members_by_group[f"{run.name}/{name}"] = refs
-    return members_by_group
 
 
 def read(
@@ -51,10 +31,12 @@ def read(
     grouped: Mapping[str, Sequence[str]] | None = None,
     base: str | None = None,
     metric: str | None = None,
+    directory: Directory | None = None,
 ) -> SideBySide:
     """Return two to eight lines: ``RUN/BRANCH``, ``RUN``, the id of a node, or ``BRANCH@STEP``.
 
     ``grouped`` are references of groups' branches: each group is one line more, and one is enough.
+    ``directory`` is one of all references, if there is one already.
 
     Raises:
         NotFound, Ambiguous: a reference fits nothing, or several. InvalidInput: there are too many
@@ -68,7 +50,7 @@ def read(
     every = [*refs, *(ref for each in grouped.values() for ref in each)]
     if len(every) > MOST_MEMBERS:
         raise InvalidInput("group", list(grouped), f"groups of {MOST_MEMBERS} branches in all")
-    single = _lines(connection, _sides(connection, every))
+    single = _lines(connection, directory or Directory(connection, every), every)
     _check(single[: len(refs)], refs)
     lines = _with_groups(single, len(refs), grouped)
     ids = sorted({span.segment for line in single for span in line.spans})
@@ -84,35 +66,31 @@ def read(
     )
 
 
-def _lines(
-    connection: Connection, sides: Sequence[tuple[Run, Branch, Node | None]]
-) -> tuple[Line, ...]:
-    run_ids = sorted({run.id for run, _branch, _node in sides})
-    every = [branch for run_id in run_ids for branch in runs.list_branches(connection, run_id)]
-    heads = [node.id if node else branch.head_id or "" for _run, branch, node in sides]
-    starts = {branch.start_node_id for branch in every if branch.start_node_id}
-    lineage = tree_nodes.lineage(connection, heads, ids=[*heads, *sorted(starts)])
-    whole = tree_outline.nodes_by_id(connection, heads)
-    origins: dict[str, tuple[str, int] | None] = {}
-    for run_id in run_ids:
-        origins |= nodes.starts(connection, run_id)
-    last = [node.segment_id if node else branch.segment_id for _run, branch, node in sides]
-    spans = [
-        tuple(tree.lineage(segment, origins.__getitem__)) if segment else () for segment in last
-    ]
-    codes = segments.codes(connection, {span.segment for each in spans for span in each})
-    return tuple(
-        Line(
-            *_names(run, branch, node, len(run_ids) == 1),
-            run=run,
-            branch=branch,
-            head=whole.get(head),
-            is_node=node is not None,
-            above=[each for _distance, each in lineage.lines.get(head, ())],
-            spans=own,
-            code=next((codes[span.segment] for span in own[::-1] if span.segment in codes), {}),
-        )
-        for (run, branch, node), head, own in zip(sides, heads, spans, strict=True)
+def _lines(connection: Connection, directory: Directory, refs: Sequence[str]) -> tuple[Line, ...]:
+    sides = [directory.side(ref) for ref in refs]
+    run_ids = {side.run.id for side in sides}
+    roster = directory.roster
+    starts = {branch.start_node_id for branch in roster.branches.values() if branch.start_node_id}
+    heads = [side.head_id or "" for side in sides]
+    lineage = tree_nodes.lineage(connection, heads, ids=[*heads, *sorted(starts)], whole=True)
+    return tuple(_line(side, len(run_ids) == 1, lineage, roster) for side in sides)
+
+
+def _line(side: Side, alone: bool, lineage: Lineage, roster: Roster) -> Line:
+    head = lineage.heads.get(side.head_id or "")
+    node = head if side.is_node else None
+    last = node.segment_id if node else side.branch.segment_id
+    spans = tuple(tree.lineage(last, roster.starts.__getitem__)) if last else ()
+    codes = (roster.codes[span.segment] for span in spans[::-1] if span.segment in roster.codes)
+    return Line(
+        *_names(side.run, side.branch, node, alone),
+        run=side.run,
+        branch=side.branch,
+        head=head,
+        is_node=node is not None,
+        above=[each for _distance, each in lineage.lines.get(side.head_id or "", ())],
+        spans=spans,
+        code=next(codes, {}),
     )
 
 
@@ -144,34 +122,6 @@ def _cuts(lines: Sequence[Line], ancestor: NodeSummary | None) -> dict[str, set[
     if ancestor is not None:
         cuts.setdefault(ancestor.segment_id, set()).add(ancestor.step)
     return cuts
-
-
-def _sides(connection: Connection, refs: Sequence[str]) -> list[tuple[Run, Branch, Node | None]]:
-    known: dict[str, Run] = {}
-    listed: dict[str, dict[str, Branch]] = {}
-
-    def run_of(ref: str) -> Run:
-        return known.get(ref) or known.setdefault(ref, runs.find_run(connection, ref))
-
-    def side(ref: str) -> tuple[Run, Branch, Node | None]:
-        run_ref, slash, name = ref.partition("/")
-        is_step = "@" in ref
-        node = nodes.find(connection, ref) if is_step else None
-        if not slash and not is_step:
-            node = nodes.by_prefix(connection, ref)
-        if node is not None:
-            return run_of(node.run_id), runs.get_branch(connection, node.branch_id), node
-        if slash:
-            run = run_of(run_ref)
-            if run.id not in listed:
-                every = runs.list_branches(connection, run.id)
-                listed[run.id] = {each.name: each for each in every if each.trashed_at is None}
-            if name in listed[run.id]:
-                return run, listed[run.id][name], None
-        branch = runs.find_branch(connection, ref)
-        return run_of(branch.run_id), branch, None
-
-    return [side(ref) for ref in refs]
 
 
 def _names(run: Run, branch: Branch, node: Node | None, alone: bool) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
+    Subquery,
     and_,
     case,
     func,
@@ -94,31 +96,7 @@ def rebuild(connection: Connection, run_id: str | None = None) -> None:
         doomed = doomed.where(metric_summaries.c.run_id == run_id)
     connection.execute(doomed)
     of_run = segments.c.run_id == run_id if run_id is not None else literal(True)
-    of_series = select(metric_series.c.id).join(segments).where(of_run)
-    pieces = union_all(
-        select(
-            metric_blocks.c.series_id,
-            metric_blocks.c.minimum.label("low"),
-            metric_blocks.c.maximum.label("high"),
-            metric_blocks.c.last_step.label("step"),
-        ).where(metric_blocks.c.series_id.in_(of_series)),
-        select(
-            metric_points.c.series_id,
-            metric_points.c.value,
-            metric_points.c.value,
-            metric_points.c.step,
-        ).where(metric_points.c.series_id.in_(of_series)),
-    ).subquery()
-    extremes = (
-        select(
-            pieces.c.series_id,
-            func.min(pieces.c.low).label("low"),
-            func.max(pieces.c.high).label("high"),
-            func.max(pieces.c.step).label("step"),
-        )
-        .group_by(pieces.c.series_id)
-        .subquery()
-    )
+    extremes = _extremes(select(metric_series.c.id).join(segments).where(of_run))
     in_tail = and_(
         metric_points.c.series_id == extremes.c.series_id, metric_points.c.step == extremes.c.step
     )
@@ -147,6 +125,34 @@ def rebuild(connection: Connection, run_id: str | None = None) -> None:
         .outerjoin(metric_blocks, in_block)
     )
     connection.execute(insert(metric_summaries).from_select(_COLUMNS, query))
+
+
+def _extremes(of_series: Select[Any]) -> Subquery:
+    """Return the lowest and highest value and the newest step of series, of blocks and points."""
+    pieces = union_all(
+        select(
+            metric_blocks.c.series_id,
+            metric_blocks.c.minimum.label("low"),
+            metric_blocks.c.maximum.label("high"),
+            metric_blocks.c.last_step.label("step"),
+        ).where(metric_blocks.c.series_id.in_(of_series)),
+        select(
+            metric_points.c.series_id,
+            metric_points.c.value,
+            metric_points.c.value,
+            metric_points.c.step,
+        ).where(metric_points.c.series_id.in_(of_series)),
+    ).subquery()
+    return (
+        select(
+            pieces.c.series_id,
+            func.min(pieces.c.low).label("low"),
+            func.max(pieces.c.high).label("high"),
+            func.max(pieces.c.step).label("step"),
+        )
+        .group_by(pieces.c.series_id)
+        .subquery()
+    )
 
 
 def _widening_text(connection: Connection) -> str:

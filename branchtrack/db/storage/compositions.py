@@ -22,15 +22,29 @@ def composition_of(connection: Connection, settings: Mapping[str, Any]) -> Compo
 
 def compositions(connection: Connection, values: Iterable[Any]) -> dict[Any, Composition]:
     """Return the compositions that values of the setting name, by value; the known ones."""
-    beginnings = {value: composition.reference(value) for value in values}
-    documents = texts.starting(connection, {text for text in beginnings.values() if text})
-    known = {beginning: Composition.read(text) for beginning, text in documents.items()}
+    values = list(values)
+    return of_documents(values, texts.starting(connection, beginnings(values)))
+
+
+def beginnings(values: Iterable[Any]) -> set[str]:
+    """Return how the digests of the documents begin that values of the setting name."""
+    return set(filter(None, map(composition.reference, values)))
+
+
+def of_documents(values: Iterable[Any], documents: Mapping[str, str]) -> dict[Any, Composition]:
+    """Return the compositions that values name, of `documents` by the beginnings of digests."""
+    references = {value: composition.reference(value) for value in values}
+    known = {
+        text: Composition.read(documents[text])
+        for text in beginnings(references)
+        if text in documents
+    }
     return {
-        value: composition.changed_by(value, known[beginning])
+        value: composition.changed_by(value, known[reference])
         if composition.is_relative(value)
-        else known[beginning]
-        for value, beginning in beginnings.items()
-        if beginning in known
+        else known[reference]
+        for value, reference in references.items()
+        if reference in known
     }
 
 

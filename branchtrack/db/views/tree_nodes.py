@@ -26,7 +26,7 @@ from sqlalchemy import (
     union,
 )
 
-from branchtrack.core.records import Change
+from branchtrack.core.records import Change, Node
 from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import checkpoints, nodes
 from branchtrack.db.views import tree_log
@@ -35,6 +35,8 @@ from branchtrack.db.views.tree_outline import NodeSummary
 
 #: Columns that are read only for nodes shown in detail.
 _BULK = ("metrics", "effective", "compared")
+#: Columns that are read only for whole records.
+_WHOLE = tuple(name for name in Node.__annotations__ if name not in NodeSummary.__annotations__)
 _ROW = ("position", "first", "size", "low", "high")
 
 
@@ -172,11 +174,13 @@ class Lineage:
     """Nodes by id, and the relevant ones on the way from some nodes up to the root.
 
     ``lines`` has for each of them (distance, node), nearest first: the node itself, its parent,
-    what changed something or began a branch, the root, and those that were named.
+    what changed something or began a branch, the root, and those that were named. ``heads`` are
+    these nodes with everything that is recorded of them, if that was asked for.
     """
 
     by_id: Mapping[str, NodeSummary]
     lines: Mapping[str, Sequence[tuple[int, NodeSummary]]]
+    heads: Mapping[str, Node] = field(default_factory=dict)
 
 
 def lineage(
@@ -185,10 +189,12 @@ def lineage(
     *,
     ids: Iterable[str] = (),
     children_of: str | None = None,
+    whole: bool = False,
 ) -> Lineage:
     """Return the ways up from ``heads``, the nodes named in ``ids``, and the children of one.
 
-    Metrics and values read back are present only for the named ones and the children.
+    Metrics and values read back are present only for the named ones and the children. With
+    ``whole`` the heads, which ``ids`` then names too, come as whole records as well.
     """
     start = select(
         nodes.c.id.label("head"), nodes.c.id, nodes.c.parent_id, literal(0).label("distance")
@@ -212,14 +218,20 @@ def lineage(
         .where(nodes.c.id.in_(union(named, notable)))
         .order_by(nodes.c.seq.desc())
     )
+    if whole:
+        is_head = nodes.c.id.in_(list(heads))
+        query = query.add_columns(*(case((is_head, nodes.c[x])).label(x) for x in _WHOLE))
     by_id: dict[str, NodeSummary] = {}
     lines: dict[str, list[tuple[int, NodeSummary]]] = {}
+    whole_heads: dict[str, Node] = {}
     for row in connection.execute(query):
         node = by_id.get(row.id) or by_id.setdefault(row.id, _summary(row._mapping))
         if row.head is not None:
             lines.setdefault(row.head, []).append((row.distance, node))
+        if whole and row.distance == 0:
+            whole_heads[row.id] = _node(row._mapping, node)
     ordered = {head: sorted(line, key=lambda pair: pair[0]) for head, line in lines.items()}
-    return Lineage(by_id, ordered)
+    return Lineage(by_id, ordered, whole_heads)
 
 
 def _summaries(whole: ColumnElement[bool], without: Collection[str] = ()) -> Select[Any]:
@@ -345,3 +357,8 @@ def _summary(values: Any) -> NodeSummary:
     fields["changes"] = tuple(Change(**change) for change in fields["changes"])
     fields["metrics"] = fields["metrics"] or {}
     return NodeSummary(**fields)
+
+
+def _node(values: Any, summary: NodeSummary) -> Node:
+    fields = {name: values[name] for name in Node.__annotations__}
+    return Node(**{**fields, "changes": summary.changes})

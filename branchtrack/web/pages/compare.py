@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.analysis.comparison import payloads, payloads_weights, reading
 from branchtrack.analysis.comparison.side_by_side import SideBySide
+from branchtrack.analysis.comparison.sides import Directory
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
@@ -115,8 +116,7 @@ def chart_data() -> Response:
     if any(name in request.args for name in _SEVERAL):
         del chosen["at"]
         with services().database.read() as connection:
-            refs, grouped = _lines(connection)
-            several = _read_several(connection, refs, grouped)
+            several = _read_several(connection, *_lines(connection))
         drawn = side_by_side_charts.build_charts(several, **chosen)
     else:
         drawn = comparison.build_charts(_read(), **chosen)
@@ -129,14 +129,13 @@ def _several() -> AnyResponse:
     del chosen["at"]
     is_whole = query.choice("settings", ("differing", "all")) == "all"
     with services().database.read() as connection:
-        refs, grouped = _lines(connection)
+        directory, refs, grouped = _lines(connection)
         if len(refs) == 2 and not grouped and all("/" in ref for ref in refs):
             base, metric = request.args.get("base") or None, request.args.get("metric") or None
             a, b = refs if base in (None, refs[0]) else refs[::-1]
             return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
-        several = _read_several(connection, refs, grouped)
-        shares = payloads.shares(connection, several)
-        surroundings = payloads.surroundings(connection, several)
+        several = _read_several(connection, directory, refs, grouped)
+        documents = payloads.read_documents(connection, several)
     upper, lower = side_by_side_charts.build_charts(several, **chosen)
     filters = _filters_of_several()
     return respond(
@@ -156,8 +155,8 @@ def _several() -> AnyResponse:
         all_settings=is_whole,
         metrics=several.newest(),
         changed=several.changes(),
-        shares=shares,
-        surroundings=surroundings,
+        shares=payloads.shares(several, documents),
+        surroundings=payloads.surroundings(several, documents),
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
         filters=filters,
         bases=[(line.ref, line.name) for line in several.lines],
@@ -165,23 +164,26 @@ def _several() -> AnyResponse:
     )
 
 
-def _lines(connection: Connection) -> tuple[list[str], dict[str, list[str]]]:
+def _lines(connection: Connection) -> tuple[Directory, list[str], dict[str, list[str]]]:
     """Return what the address compares: branches and nodes, and groups that are one line each."""
     refs = [request.args.get(name, "").strip() for name in ("a", "b")]
     refs = [ref for ref in (*refs, *map(str.strip, request.args.getlist("with"))) if ref]
     groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
-    grouped = reading.members_of(connection, groups)
+    directory = Directory(connection, refs, groups)
+    grouped = dict(map(directory.members, groups))
     every = [*refs, *(ref for each in grouped.values() for ref in each)]
     if query.choice("bands", ("0", "1")) == "0" and len(set(every)) <= reading.MOST:
-        return (list(dict.fromkeys(every)) if groups else refs), {}
-    return refs, grouped
+        return directory, list(dict.fromkeys(every)) if groups else refs, {}
+    return directory, refs, grouped
 
 
 def _read_several(
-    connection: Connection, refs: list[str], grouped: dict[str, list[str]]
+    connection: Connection, directory: Directory, refs: list[str], grouped: dict[str, list[str]]
 ) -> SideBySide:
     base, metric = request.args.get("base") or None, request.args.get("metric") or None
-    several = reading.read(connection, refs, grouped=grouped, base=base, metric=metric)
+    several = reading.read(
+        connection, refs, grouped=grouped, base=base, metric=metric, directory=directory
+    )
     _check_metric(several.metrics.names, metric)
     return several
 

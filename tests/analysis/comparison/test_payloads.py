@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from branchtrack.analysis.comparison import payloads, reading
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import segments, tables
+from branchtrack.db import tables
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import texts
 from tests.trees_for_tests import make_forked_tree
@@ -43,11 +43,10 @@ def test_packages_that_differ_are_named(database: Database, store: Store) -> Non
             table = tables.segments
             changed = table.update().where(table.c.id == tree.segment(name).id)
             connection.execute(changed.values(code=code))
-        assert segments.codes(connection, [tree.segment("main").id]).keys()
         several = reading.read(connection, ["demo/main", "demo/cooler"])
         rows = {
             row.name: row.values
-            for row in payloads.surroundings(connection, several)
+            for row in payloads.surroundings(several, payloads.read_documents(connection, several))
             if row.differs
         }
     assert rows["package numpy"] == ("1", "2") and rows["commit"] == ("main", "cooler")
@@ -63,7 +62,7 @@ def test_the_shares_of_shards_are_compared(database: Database, store: Store) -> 
             select(tables.nodes.c.id).order_by(tables.nodes.c.seq).limit(1)
         ).scalar_one()
         several = reading.read(connection, [first, line.head.id])
-        shares = payloads.shares(connection, several)
+        shares = payloads.shares(several, payloads.read_documents(connection, several))
     assert len(shares) == 3
     for place in (0, 1):
         assert sum(row.values[place] or 0 for row in shares) == 1.0

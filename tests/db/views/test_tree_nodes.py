@@ -105,6 +105,17 @@ def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: L
     }
 
 
+def test_heads_come_as_whole_records_where_they_are_needed(database: Database, main: Line) -> None:
+    assert main.head is not None
+    side = main.grower.fork(main.head, "side", lr=1e-5)
+    assert side.head is not None
+    heads = [main.head.id, side.head.id]
+    with database.read() as connection:
+        whole = tree_nodes.lineage(connection, heads, ids=heads, whole=True)
+        assert whole.heads == tree_outline.nodes_by_id(connection, heads)
+        assert tree_nodes.lineage(connection, heads, ids=heads).heads == {}
+
+
 def test_nodes_are_read_in_the_order_of_their_commits(database: Database, main: Line) -> None:
     run = main.grower.run.id
     with database.read() as connection:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from branchtrack.db import runs
 from branchtrack.db.orders import groups
-from tests.web import dom
 from tests.web.conftest import Site
+from tests.web.pages.test_compare import data_of
 from tests.web.test_budgets import statements
 
 THREE = "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&with=gpt2-docs/hot"
 FOUR = THREE + "&with=gpt2-docs/more-decay"
-
-
-def data_of(site: Site, page: dom.Element, chart: str = "chart") -> dict[str, Any]:
-    """What the page's script draws."""
-    (plots,) = [each for each in page.all("div") if each.get("data-charts")]
-    answer = site.client.get(plots["data-charts"]).json
-    assert answer is not None
-    drawn: dict[str, Any] = answer["charts"][("chart", "difference").index(chart)]
-    for line in drawn["lines"]:
-        line.setdefault("smooth", line["low"])
-    return drawn
 
 
 def test_each_line_is_drawn_from_where_all_parted(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,9 @@ def main(own: Site) -> BranchNow:
         return rows.read(connection, "digits", "main")
 
 
-def process(branch_now: BranchNow, **facts: object) -> BranchNow:
+def process(branch_now: BranchNow, **facts: Any) -> BranchNow:
     assert branch_now.segment is not None
-    segment = replace(branch_now.segment, **{"gone": None, **facts})  # type: ignore[arg-type]
+    segment = replace(branch_now.segment, **{"gone": None, **facts})
     return replace(branch_now, segment=segment)
 
 

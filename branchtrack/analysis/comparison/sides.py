@@ -1,0 +1,98 @@
+"""What the references of a comparison name, read in one statement, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from branchtrack.core.names import is_id_prefix
+from branchtrack.core.records import Branch, Run
+from branchtrack.db import nodes, runs
+from branchtrack.db.orders import groups
+from branchtrack.db.views import rosters
+from branchtrack.errors import NotFound
+
+#: Characters of an id.
+_WHOLE = 16
+#: More references than any comparison has are not looked up at once.
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Side:
+    """A branch, or a node of it; ``head_id`` is the branch's newest node or that node."""
+
+    run: Run
+    branch: Branch
+    head_id: str | None
+    is_node: bool
+
+
+class Directory:
+    """Runs, branches and nodes by reference, with all branches of their runs in ``roster``.
+
+    Names and whole ids are read at once. The beginning of an id, a step, and what does not exist
+    are looked up each by itself.
+    """
+
+    def __init__(
+        self, connection: Connection, refs: Iterable[str], group_refs: Iterable[str] = ()
+    ) -> None:
+        self._connection = connection
+        unique = list(dict.fromkeys(refs))[:_MOST]
+        self._node_ids = {ref: self._node_id(ref) for ref in unique}
+        run_refs = {ref.partition("/")[0] for ref in (*unique, *group_refs)}
+        node_ids = {node_id for node_id in self._node_ids.values() if node_id}
+        self.roster = rosters.read(connection, sorted(run_refs)[:_MOST], sorted(node_ids))
+
+    def side(self, ref: str) -> Side:
+        """Return the side of one of the references: ``RUN/BRANCH``, ``RUN``, a node's id, or
+        ``BRANCH@STEP``.
+
+        Raises:
+            NotFound, Ambiguous: it fits nothing, or several.
+        """
+        node_id = self._node_ids.get(ref) or ""
+        branch = self.roster.branches.get(self.roster.branch_ids.get(node_id, ""))
+        if branch is not None and (branch.trashed_at is None or "@" in ref):
+            return Side(self._run(branch.run_id), branch, node_id, True)
+        run_ref, slash, name = ref.partition("/")
+        # What could be the beginning of an id names a branch before it names a run.
+        run = self.roster.run(run_ref) if slash or not is_id_prefix(ref) else None
+        branch = self.roster.branch(run, name or run.default_branch) if run else None
+        if branch is None:
+            branch = runs.find_branch(self._connection, ref)
+        return Side(self._run(branch.run_id), branch, branch.head_id, False)
+
+    def members(self, group_ref: str) -> tuple[str, list[str]]:
+        """Return a group (``RUN/GROUP``) by its full name, and the references of its branches.
+
+        Raises:
+            NotFound: there is no such run or group, or the group has no branch.
+        """
+        run_ref, _slash, name = group_ref.partition("/")
+        run = self._run(run_ref)
+        refs = [f"{run.name}/{branch.name}" for branch in self.roster.members(run, name)]
+        if not refs:
+            names = [group.name for group in groups.of_run(self._connection, run.id)]
+            others = [] if name in names else [f"{run.name}/{other}" for other in names]
+            raise NotFound("group", group_ref, others)
+        return f"{run.name}/{name}", refs
+
+    def _run(self, ref: str) -> Run:
+        run = self.roster.run(ref)
+        if run is None:
+            run = runs.find_run(self._connection, ref)
+            rosters.read(self._connection, [run.id], roster=self.roster)
+        return run
+
+    def _node_id(self, ref: str) -> str | None:
+        """Return the id of the node that a reference names, or what could be one."""
+        if "@" in ref:
+            return nodes.find(self._connection, ref).id
+        if not is_id_prefix(ref) or len(ref) == _WHOLE:
+            return ref if is_id_prefix(ref) else None
+        node = nodes.by_prefix(self._connection, ref)
+        return None if node is None else node.id
