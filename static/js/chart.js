@@ -127,12 +127,12 @@ function decorate(plot, data) {
 function nameEnds(ctx, bbox, ratio, ends) {
   const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
   if (wide < 60 * ratio) return;
-  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height - 4 * ratio;
+  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height - 4 * ratio, isCut = ends.length > room;
   ends.sort((a, b) => b[0] - a[0]);
-  const kept = (ends.length <= room ? ends : ends.slice(0, room - 1)).sort((a, b) => a[1] - b[1]);
+  const kept = (isCut ? ends.slice(0, room - 1) : ends).sort((a, b) => a[1] - b[1]);
   const heights = kept.map(([, top], nth) => Math.max(top, bbox.top + nth * tall));
   for (let nth = 1; nth < heights.length; nth += 1) heights[nth] = Math.max(heights[nth], heights[nth - 1] + tall);
-  for (let nth = heights.length - 1, last = bottom; nth >= 0; nth -= 1, last -= tall) last = heights[nth] = Math.min(heights[nth], last);
+  for (let nth = heights.length - 1, last = isCut ? bottom - tall : bottom; nth >= 0; nth -= 1, last -= tall) last = heights[nth] = Math.min(heights[nth], last);
   ctx.font = `600 ${SMALL.replace("11.5", 11.5 * ratio)}`;
   ctx.textAlign = "left";
   kept.forEach(([, , line], nth) => {
@@ -141,9 +141,9 @@ function nameEnds(ctx, bbox, ratio, ends) {
     ctx.fillStyle = colour(line.colour);
     ctx.fillText(text, left, heights[nth] + 4 * ratio);
   });
-  if (kept.length < ends.length) {
+  if (isCut) {
     ctx.fillStyle = colour("--muted");
-    ctx.fillText(`+ ${ends.length - kept.length} more`, left, bottom + 6 * ratio);
+    ctx.fillText(`+ ${ends.length - kept.length} more`, left, bottom + 4 * ratio);
   }
 }
 

@@ -224,29 +224,29 @@ def _names(chart: Chart) -> list[Markup]:
     """
     room = int((_floor(chart) - _TOP) // _NAME_HEIGHT)
     ends = sorted(_ends(chart), key=lambda end: -end[1])
-    named_ends = ends if len(ends) <= room else ends[: room - 1]
-    named_ends.sort(key=lambda end: end[0])
+    is_cut = len(ends) > room
+    named_ends = sorted(ends[: room - 1] if is_cut else ends, key=lambda end: end[0])
+    # The line that says how many more there are stands below the names.
+    lowest = float(_floor(chart)) - (_NAME_HEIGHT if is_cut else 0)
+    heights = _apart([end[0] for end in named_ends], lowest)
     parts = []
-    for y, (_, _, line) in zip(
-        _apart([end[0] for end in named_ends], chart), named_ends, strict=True
-    ):
+    for y, (_, _, line) in zip(heights, named_ends, strict=True):
         tip = el("title", line.name) if len(line.name) > _NAME_LENGTH else ""
         spot = {"x": "100%", "dx": 8, "y": y + 4, "class_": f"name {classes(line.style)}"}
         parts.append(el("text", _shortened(line.name), tip, **spot))
-    if len(named_ends) < len(ends):
+    if is_cut:
         more = f"+ {len(ends) - len(named_ends)} more"
-        parts.append(
-            el("text", more, x="100%", dx=8, y=_floor(chart) + 6, class_="name more-names")
-        )
+        spot = {"x": "100%", "dx": 8, "y": _floor(chart) + 4, "class_": "name more-names"}
+        parts.append(el("text", more, **spot))
     return parts
 
 
-def _apart(heights: Sequence[float], chart: Chart) -> list[float]:
+def _apart(heights: Sequence[float], lowest: float) -> list[float]:
     """Move ascending heights as little as possible, so that names at them do not overlap."""
     low = [max(_TOP + _NAME_HEIGHT * nth, height) for nth, height in enumerate(heights)]
     for nth in range(1, len(low)):
         low[nth] = max(low[nth], low[nth - 1] + _NAME_HEIGHT)
-    last = float(_floor(chart))
+    last = lowest
     for nth in reversed(range(len(low))):
         low[nth] = last = min(low[nth], last)
         last -= _NAME_HEIGHT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import sub
 
 import numpy as np
 
@@ -101,6 +102,8 @@ def test_where_there_is_no_room_for_a_name_it_is_counted() -> None:
     found = plot(chart(*[[3.0, 2.0]] * 30, [3.0, 2.0, 1.0]))
     names = found.all("text", class_="name")
     assert names[-1].text == "+ 15 more" and len(names) == 17
+    heights = [float(name["y"]) for name in names]
+    assert min(map(sub, heights[1:], heights)) >= plots._NAME_HEIGHT
     assert "branch30" in [one.text for one in names]
     assert all(0 < float(one["y"]) < 280 for one in names)
 
