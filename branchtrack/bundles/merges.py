@@ -23,7 +23,7 @@ from branchtrack.bundles.tensors import Arrivals
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit, copied_rows, integrity, refusals, seals, tables
-from branchtrack.db.browsing import summaries
+from branchtrack.db.browsing import pyramids, summaries
 from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
@@ -223,6 +223,7 @@ def _write_metrics(connection: Connection, bundle: Bundle) -> None:
         copied_rows.add_points(connection, table, ids, bundle.rows(table.name))
     copied_rows.seal_series(connection, ids.values())
     summaries.rebuild(connection, bundle.run_id)
+    pyramids.fill_run(connection, bundle.run_id)
 
 
 def _seal_older_refusals(connection: Connection) -> None:

@@ -42,7 +42,7 @@ _LAST = sa.text(
 def upgrade() -> None:
     """Add the tables and columns, and the summaries of what there is.
 
-    Blocks that there are have no pyramid: they are read whole.
+    Blocks that there are have no pyramid: they are read whole until `db upgrade` has made one.
     """
     op.create_table(
         "metric_summaries",

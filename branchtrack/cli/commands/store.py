@@ -13,6 +13,7 @@ from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Node
+    from branchtrack.db.engine import Database
 
 
 @click.command()
@@ -131,13 +132,15 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
     from branchtrack.errors import DatabaseBehind
 
     try:
-        with line.database():
+        with line.database() as database:
             revisions = {"before": schema.HEAD, "after": schema.HEAD}
+            _make_pyramids(database)
     except DatabaseBehind:
         database = Database(line.config.database_url)
         try:
             schema.check_unused(database)
             before, after = schema.upgrade(database)
+            _make_pyramids(database)
         finally:
             database.close()
         revisions = {"before": before or "", "after": after}
@@ -149,3 +152,19 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
         echo(
             f"The database was upgraded from schema {revisions['before']} to {revisions['after']}."
         )
+
+
+def _make_pyramids(database: Database) -> None:
+    """Make those that blocks of earlier versions lack; what was interrupted goes on."""
+    from branchtrack.db.browsing import pyramids
+
+    if database.read_only:
+        return
+    with database.read() as connection:
+        total = pyramids.count_missing(connection)
+    last = pyramids.START
+    with bar("Preparing curves") as update:
+        for done in range(0, total, pyramids.CHUNK):
+            update(done, total, f"of {total} blocks")
+            with database.transaction() as connection:
+                last = pyramids.fill(connection, pyramids.CHUNK, last)

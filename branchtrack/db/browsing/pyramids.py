@@ -1,7 +1,7 @@
 """Pyramids: a block of points as buckets of 64, written when the block is sealed.
 
-Made from blocks alone, and not sealed. A block without one, of an earlier version or of a bundle,
-is read whole; nothing else differs.
+Made from blocks alone, and not sealed. A block without one, of an earlier version, is read whole
+until `fill` has made it; nothing else differs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, and_, func, select, tuple_
 
 from branchtrack.db.browsing.buckets import WEIGHTS, Buckets, Floats, Gaps, Ints
 from branchtrack.db.browsing.tables import metric_pyramids
+from branchtrack.db.tables import metric_blocks, metric_series, segments
 
+#: A block: its series and first step.
+Key = tuple[int, int]
+START: Key = (0, -1)
+#: Blocks that are read at once, some 12 MB.
+CHUNK = 500
 #: Points of a bucket.
 SIZE = 64
 #: Another layout, another meaning or other weights: another version.
@@ -57,6 +63,50 @@ def remove(connection: Connection, series_id: int, first_step: int) -> None:
         metric_pyramids.c.first_step == first_step
     )
     connection.execute(metric_pyramids.delete().where(of_block))
+
+
+def count_missing(connection: Connection, run_id: str | None = None) -> int:
+    """Return how many blocks, of a run or of all, have no pyramid."""
+    blocks = _without(run_id).with_only_columns(func.count())
+    return int(connection.execute(blocks).scalar_one())
+
+
+def fill(connection: Connection, most: int, after: Key = START, run_id: str | None = None) -> Key:
+    """Make at most ``most`` of the missing pyramids of blocks after one, in order.
+
+    Returns the last block that got one, from which to go on; ``after`` if there is none left.
+    """
+    key = (metric_blocks.c.series_id, metric_blocks.c.first_step)
+    blocks = _without(run_id).where(tuple_(*key) > tuple_(*after)).order_by(*key).limit(most)
+    rows = []
+    for block in connection.execute(blocks):
+        steps = np.frombuffer(block.steps, "<i8")
+        values, times = (np.frombuffer(column, "<f8") for column in (block.values, block.times))
+        content = packed(Buckets.grouped(steps, values, times, SIZE))
+        after = (block.series_id, block.first_step)
+        rows.append({"series_id": after[0], "first_step": after[1], "content": content})
+    if rows:
+        connection.execute(metric_pyramids.insert(), rows)
+    return after
+
+
+def fill_run(connection: Connection, run_id: str) -> None:
+    """Make all pyramids that blocks of a run lack."""
+    after, last = None, START
+    while last != after:
+        after, last = last, fill(connection, CHUNK, last, run_id)
+
+
+def _without(run_id: str | None) -> Select[Any]:
+    own = and_(
+        metric_pyramids.c.series_id == metric_blocks.c.series_id,
+        metric_pyramids.c.first_step == metric_blocks.c.first_step,
+    )
+    blocks = select(metric_blocks).where(~select(metric_pyramids.c.series_id).where(own).exists())
+    if run_id is None:
+        return blocks
+    of_run = select(metric_series.c.id).join(segments, segments.c.id == metric_series.c.segment_id)
+    return blocks.where(metric_blocks.c.series_id.in_(of_run.where(segments.c.run_id == run_id)))
 
 
 def packed(buckets: Buckets) -> bytes:

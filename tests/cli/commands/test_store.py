@@ -8,6 +8,9 @@ from safetensors.numpy import load_file
 from sqlalchemy import text
 
 from branchtrack.core.records import Node
+from branchtrack.db import metrics
+from branchtrack.db.browsing import pyramids
+from branchtrack.db.browsing.tables import metric_pyramids
 from branchtrack.db.engine import Database
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
@@ -48,6 +51,19 @@ def test_an_export_does_not_overwrite(call: Call, forked: Forked, tmp_path: Path
 def test_a_new_database_needs_no_upgrade(call: Call) -> None:
     upgraded = call("db", "upgrade", "--json").json
     assert upgraded["before"] == upgraded["after"]
+
+
+def test_an_upgrade_makes_the_pyramids_that_blocks_lack(
+    call: Call, forked: Forked, sqlite_database: Database
+) -> None:
+    segment = forked[0].segment("main").id
+    with sqlite_database.transaction() as connection:
+        metrics.append(connection, segment, [("lr", step, 1.0, 1e9) for step in range(5000)])
+        connection.execute(metric_pyramids.delete())
+        assert pyramids.count_missing(connection)
+    assert call("db", "upgrade").code == 0
+    with sqlite_database.read() as connection:
+        assert pyramids.count_missing(connection) == 0
 
 
 def test_a_newer_database_is_refused_by_every_command(

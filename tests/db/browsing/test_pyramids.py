@@ -68,3 +68,24 @@ def test_each_block_has_one_pyramid_also_when_it_is_replaced(
         arrays = (block.steps, "<i8"), (block.values, "<f8"), (block.times, "<f8")
         expected = Buckets.grouped(*(np.frombuffer(*array) for array in arrays), pyramids.SIZE)
         assert_equal(pyramids.unpacked([stored[block.first_step]]), expected)
+
+
+def test_pyramids_that_are_missing_are_made_as_they_would_have_been(
+    database: Database, segment: str
+) -> None:
+    with database.transaction() as connection:
+        for name in ("loss", "lr"):
+            points = [(name, step, math.sin(step), 1e9 + step) for step in range(5000)]
+            metrics.append(connection, segment, points)
+    with database.read() as connection:
+        before = {tuple(row) for row in connection.execute(select(metric_pyramids))}
+    assert len(before) > 4
+    with database.transaction() as connection:
+        connection.execute(metric_pyramids.delete())
+        assert pyramids.count_missing(connection) == len(before)
+        after = pyramids.START
+        for _ in before:
+            after = pyramids.fill(connection, 1, after)
+        assert pyramids.fill(connection, 1, after) == after
+        assert pyramids.count_missing(connection) == 0
+        assert {tuple(row) for row in connection.execute(select(metric_pyramids))} == before
