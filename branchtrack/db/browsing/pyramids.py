@@ -67,7 +67,7 @@ def remove(connection: Connection, series_id: int, first_step: int) -> None:
 
 def count_missing(connection: Connection, run_id: str | None = None) -> int:
     """Return how many blocks, of a run or of all, have no pyramid."""
-    blocks = _without(run_id).with_only_columns(func.count())
+    blocks = _without(run_id).with_only_columns(func.count(metric_blocks.c.series_id))
     return int(connection.execute(blocks).scalar_one())
 
 
