@@ -22,7 +22,7 @@ from branchtrack.db.engine import Database
 from branchtrack.error_payload import error_payload
 from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
-from branchtrack.web import rendering, services
+from branchtrack.web import rendering, services, stripped
 from branchtrack.web.access import guards, identity
 from branchtrack.web.api.routes import BLUEPRINTS
 from branchtrack.web.events import streams
@@ -73,6 +73,8 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.LaunchFailed: 409,
     errors.Unreachable: 503,
 }
+#: How what we serve ourselves is sent, by its type.
+_STRIPPED = {"text/javascript": stripped.script, "text/css": stripped.style}
 _COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _YEAR = 365 * 86400
 _LARGEST_FORM = 1 << 20
@@ -210,11 +212,14 @@ def _show_surprise(error: Exception) -> tuple[Response | str, int]:
 
 def _cache(response: Response) -> Response:
     if request.endpoint == "static" and response.status_code == 200:
-        vendored = request.path.startswith("/static/vendor/")
         # A vendored file's name has its version; browsers revalidate our own files by ETag.
-        rule = f"public, max-age={_YEAR}, immutable" if vendored else "no-cache"
+        rule = "no-cache" if _is_own_asset() else f"public, max-age={_YEAR}, immutable"
         response.headers["Cache-Control"] = rule
     return response
+
+
+def _is_own_asset() -> bool:
+    return request.endpoint == "static" and not request.path.startswith("/static/vendor/")
 
 
 def _compress(response: Response) -> Response:
@@ -230,6 +235,8 @@ def _compress(response: Response) -> Response:
         response.direct_passthrough = response.direct_passthrough and not fits
     if not fits:
         return response
+    if _is_own_asset() and response.mimetype in _STRIPPED:
+        response.set_data(_STRIPPED[response.mimetype](response.get_data(as_text=True)))
     response.vary.add("Accept-Encoding")
     content = response.get_data()
     if request.accept_encodings["gzip"] and len(content) > 500:

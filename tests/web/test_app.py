@@ -140,16 +140,6 @@ def test_a_compressed_file_is_still_recognised_by_its_tag(site: Site) -> None:
     assert again.status_code == 304
 
 
-def test_first_load_of_script_and_style_is_at_most_50_kb_compressed(site: Site) -> None:
-    page = site.get("/runs/gpt2-docs")
-    files = [one["src"] for one in page.all("script") if one.get("src")]
-    files += [one["href"] for one in page.all("link", rel="stylesheet")]
-    sizes = {
-        name: len(site.client.get(name, headers={"Accept-Encoding": "gzip"}).data) for name in files
-    }
-    assert sum(sizes.values()) <= 50 * 1024, sizes
-
-
 def test_every_page_has_the_landmarks_and_one_heading(site: Site) -> None:
     for path in ("/", "/runs/gpt2-docs", "/compare?a=gpt2-docs/main&b=gpt2-docs/hot", "/nowhere"):
         page = dom.parse(site.client.get(path).get_data(as_text=True))
