@@ -9,7 +9,7 @@ import gzip
 import logging
 from typing import Any, cast
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
@@ -173,7 +173,7 @@ def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str,
     headers = {} if wait is None else {"Retry-After": str(wait)}
     if identity.is_api():
         return _as_json(error, status), status, headers
-    return render_template("error.html", error=error, status=status), status, headers
+    return rendering.render("error.html", error=error, status=status), status, headers
 
 
 def _as_json(error: BranchtrackError, status: int, **others: Any) -> Response:
@@ -195,7 +195,7 @@ def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, i
     )
     if is_api:
         return _as_json(problem, error.code, type=type(error).__name__), error.code
-    return render_template("error.html", error=problem, status=error.code), error.code
+    return rendering.render("error.html", error=problem, status=error.code), error.code
 
 
 def _show_surprise(error: Exception) -> tuple[Response | str, int]:
@@ -207,7 +207,7 @@ def _show_surprise(error: Exception) -> tuple[Response | str, int]:
     )
     if identity.is_api():
         return _as_json(problem, 500), 500
-    return render_template("error.html", error=problem, status=500), 500
+    return rendering.render("error.html", error=problem, status=500), 500
 
 
 def _cache(response: Response) -> Response:

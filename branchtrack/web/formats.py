@@ -5,12 +5,20 @@ The texts themselves are `core.formats`. It knows no request and no database.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from branchtrack.core import formats
+
+#: Characters that turn the direction of the text after them, past the end of their own.
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+#: Such a character in a group, and the parts of a page where it stays: tags, and what is sent back.
+_TURNS_AND_TAGS = re.compile(
+    rf"<(textarea|option)\b.*?</\1>|<[^>]*>|(?P<turn>[{_TURNS}])", re.DOTALL
+)
 
 
 def setting(value: Any) -> Markup:
@@ -38,6 +46,15 @@ def code(text: str) -> Markup:
         for index, chunk in enumerate(text.split("`"))
     ]
     return Markup("").join(chunks)
+
+
+def unturned(html: str) -> str:
+    """Return a page whose text spells the characters that would turn other text around: \\u202e."""
+    if not any(turn in html for turn in _TURNS):
+        return html
+    return _TURNS_AND_TAGS.sub(
+        lambda part: f"\\u{ord(part['turn']):04x}" if part["turn"] else part[0], html
+    )
 
 
 FILTERS = {

@@ -56,13 +56,18 @@ def respond(template: str, status: int = 200, **context: Any) -> Response:
     """Return the page, or the block that htmx requested."""
     block = wanted_block(template)
     if block is None:
-        html = render_template(template, **context)
+        html = render(template, **context)
     else:
-        html = render_block(template, block, **context)
+        html = formats.unturned(render_block(template, block, **context))
     response = make_response(html, status)
     response.headers["Cache-Control"] = "no-store" if block else "no-cache"
     response.vary.update(("HX-Request", "HX-Target", "Cookie"))
     return response
+
+
+def render(template: str, **context: Any) -> str:
+    """Return the whole page."""
+    return formats.unturned(render_template(template, **context))
 
 
 def wanted_block(template: str) -> str | None:

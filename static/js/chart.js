@@ -65,8 +65,6 @@ function seriesOf(data) {
       dash: data.fill ? [] : line.dash.map((part) => part * ratio),
       fill: data.fill ? colour(line.colour, 0.22) : undefined,
       fillTo: data.fill ? 0 : undefined,
-      // A branch with a single point would be invisible as a line.
-      points: { show: () => line.xs.length === 1, size: 6, fill: colour(line.colour) },
     });
   }
   return { series, bands };
@@ -74,21 +72,20 @@ function seriesOf(data) {
 
 // Marks on the curves: the fork, changes, values that are not numbers, names.
 function decorate(plot, data) {
-  const { ctx, bbox } = plot;
-  const ratio = devicePixelRatio || 1;
+  const { ctx, bbox } = plot, ratio = devicePixelRatio || 1;
   const at = (x, y) => [plot.valToPos(x, "x", true), plot.valToPos(y, "y", true)];
   const inside = (x) => x >= bbox.left - 1 && x <= bbox.left + bbox.width + 1;
   ctx.save();
   ctx.lineWidth = 1.5 * ratio;
+  ctx.fillStyle = colour("--muted");
+  ctx.font = SMALL.replace("11.5", 11.5 * ratio);
+  ctx.textAlign = "left";
+  ctx.fillText(data.note, bbox.left + 6 * ratio, bbox.top + bbox.height - 6 * ratio, bbox.width);
   if (data.fork !== null && inside(at(data.fork, 0)[0])) {
     const [x] = at(data.fork, 0);
-    ctx.strokeStyle = colour("--muted");
-    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.strokeStyle = colour("--muted"); ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
     ctx.setLineDash([]);
-    ctx.fillStyle = colour("--muted");
-    ctx.font = SMALL.replace("11.5", 11.5 * ratio);
-    ctx.textAlign = "left";
     if (!data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
   }
   for (const [x] of data.guides.map((step) => at(step, 0)).filter(([x]) => inside(x))) {
@@ -100,8 +97,7 @@ function decorate(plot, data) {
     ctx.fillStyle = ctx.strokeStyle = colour(line.colour);
     ctx.setLineDash([]);
     for (const x of line.gaps) {
-      const [left] = at(x, 0);
-      const top = bbox.top + 4 * ratio, half = 4 * ratio;
+      const [left] = at(x, 0), top = bbox.top + 4 * ratio, half = 4 * ratio;
       if (!inside(left)) continue;
       ctx.beginPath();
       ctx.moveTo(left - half, top - half); ctx.lineTo(left + half, top + half);
@@ -114,6 +110,11 @@ function decorate(plot, data) {
       ctx.beginPath();
       ctx.moveTo(left, top - half); ctx.lineTo(left + half, top); ctx.lineTo(left, top + half); ctx.lineTo(left - half, top);
       ctx.closePath(); ctx.fill();
+    }
+    // A point between gaps is no line.
+    for (const [nth, y] of line.smooth.entries()) {
+      const [left, top] = at(line.xs[nth], y), beside = line.smooth[nth - 1] ?? line.smooth[nth + 1] ?? null;
+      if (y !== null && beside === null && inside(left)) { ctx.beginPath(); ctx.arc(left, top, 3 * ratio, 0, 7); ctx.fill(); }
     }
     let last = line.smooth.length - 1;
     while (last >= 0 && line.smooth[last] === null) last -= 1;
@@ -134,7 +135,6 @@ function nameEnds(ctx, bbox, ratio, ends) {
   for (let nth = 1; nth < heights.length; nth += 1) heights[nth] = Math.max(heights[nth], heights[nth - 1] + tall);
   for (let nth = heights.length - 1, last = isCut ? bottom - tall : bottom; nth >= 0; nth -= 1, last -= tall) last = heights[nth] = Math.min(heights[nth], last);
   ctx.font = `600 ${SMALL.replace("11.5", 11.5 * ratio)}`;
-  ctx.textAlign = "left";
   kept.forEach(([, , line], nth) => {
     let text = line.name;
     while (text.length > 2 && ctx.measureText(text).width > wide) text = `${text.slice(0, -2)}…`;
@@ -181,7 +181,7 @@ function tell(plot, data, tip, element) {
     key.style.borderColor = colour(line.colour);
     if (line.dash.length) key.style.borderTopStyle = line.dash[0] > 3 ? "dashed" : "dotted";
     const [low, high, smooth] = [line.low[place], line.high[place], line.smooth[place]];
-    value.textContent = low === null ? "NaN" : low === high ? digits(low) : `${digits(low)}–${digits(high)}`;
+    value.textContent = low === null ? data.log ? "NaN or ≤ 0" : "NaN" : low === high ? digits(low) : `${digits(low)}–${digits(high)}`;
     row.append(key, `${line.name} `, value, data.weight > 0 && smooth !== null ? ` (mean ${digits(smooth)})` : "");
     tip.append(row);
   }

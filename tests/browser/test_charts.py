@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -194,6 +195,24 @@ def test_points_that_a_logarithm_has_no_place_for_are_left_out(page: Page, site:
         }"""
     )
     assert shown[0] > 0 and shown[1] == [None, None, 1e-4]
+
+
+def test_a_point_between_gaps_is_a_dot_and_what_is_not_drawn_is_said(
+    page: Page, site: Site
+) -> None:
+    values = [math.nan, 2.0, math.nan, 0.0]
+    site.lines["more-decay"].log("alone", range(1700, 1704), values)
+    page.goto(f"{site.root}runs/gpt2-docs?metric=alone&y=log&smooth=0")
+    expect(page.locator("#charts canvas")).to_have_count(1)
+    opaque = page.evaluate(
+        """() => {
+          const { data: { lines: [{ xs, smooth }] }, plot } = [...drawn.values()][0];
+          const left = plot.valToPos(xs[1], "x", true), top = plot.valToPos(smooth[1], "y", true);
+          return plot.ctx.getImageData(left, top, 1, 1).data[3];
+        }"""
+    )
+    assert opaque == 255
+    expect(page.get_by_role("img", name="values ≤ 0 are not drawn")).to_be_visible()
 
 
 def test_metrics_are_chosen_without_a_page_load(page: Page, site: Site) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from branchtrack.db import nodes
+from branchtrack.db import nodes, tokens
 from branchtrack.db.orders import launches
 from tests.browser.conftest import Site
 
@@ -161,6 +161,18 @@ def test_the_way_from_the_runs_to_a_resume_by_keyboard(page: Page, site: Site) -
     page.keyboard.type("1e-4")
     page.keyboard.press("Enter")
     expect(page.locator(".banner")).to_contain_text("is waiting for a worker")
+
+
+def test_a_button_that_a_viewer_cannot_press_looks_so(page: Page, site: Site) -> None:
+    with site.database.transaction() as connection:
+        _, secret = tokens.create(connection, "vera", "viewer", created_by="test")
+    page.goto(f"{site.root}runs/gpt2-docs?token={secret}")
+    colours = []
+    for name in ("Pause", "Pause and free"):
+        button = page.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_disabled()
+        colours.append(button.evaluate("button => getComputedStyle(button).backgroundColor"))
+    assert colours[0] == colours[1]
 
 
 def press_until(page: Page, text: str) -> None:

@@ -58,6 +58,12 @@ class Element:
             yield child
             yield from child.walk()
 
+    def and_above(self) -> Iterator[Element]:
+        """This element, and every one that it is in, from the innermost."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.and_above()
+
     def all(self, tag: str = "", /, **attributes: str) -> list[Element]:
         """The elements below of a tag with those attributes (``class_`` is class)."""
         wanted = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}

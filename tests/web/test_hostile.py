@@ -99,6 +99,18 @@ def test_half_a_surrogate_pair_that_is_stored_already_is_shown(own: Site) -> Non
         answer.get_data().decode()
 
 
+def test_what_turns_the_text_around_it_is_spelled_and_stays_in_fields(own: Site) -> None:
+    evil = "a\u202eb\u2066c"
+    own.client.post("/runs/digits/manage", data={"name": "digits", "notes": evil})
+    own.lines["main"].ask({"kind": "note", "text": "x"}, evil)
+    fragment = {"HX-Request": "true", "HX-Target": "div#list"}
+    for path, headers in (("/runs/digits", {}), ("/runs/digits/report.html", {}), ("/", fragment)):
+        text = own.client.get(path, headers=headers).text
+        assert "a\\u202eb\\u2066c" in text and not {"\u202e", "\u2066"} & set(text)
+    assert "“a\\u202eb\\u2066c”" in own.get("/runs/digits").text
+    assert own.get("/runs/digits/manage").field("Notes").text == evil
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

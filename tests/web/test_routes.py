@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
@@ -32,7 +34,7 @@ from branchtrack.web.api import contract
 from branchtrack.web.app import create_app
 from tests.db.watching.rows import add_agent, add_alert
 from tests.matrices import some
-from tests.web import seeds
+from tests.web import dom, seeds
 from tests.web.conftest import client_of
 
 RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
@@ -233,6 +235,10 @@ class Gate:
 
     def call(self, endpoint: str, caller: str, **changed: Any) -> int:
         """The status that a caller is answered with; ``changed`` fields of the body."""
+        return self.open(endpoint, caller, **changed).status_code
+
+    def open(self, endpoint: str, caller: str, **changed: Any) -> TestResponse:
+        """The answer that a caller gets; ``changed`` fields of the body."""
         method, path, needs = ROUTES[endpoint]
         path = path.replace("NODE", self.line.head.id if self.line.head else "")
         path = path.replace("REQUEST", self.request_of(caller) if "REQUEST" in path else "")
@@ -263,7 +269,7 @@ class Gate:
             **body,
         )
         answer.close()
-        return answer.status_code
+        return answer
 
     def agent(self) -> str:
         """An agent at work."""
@@ -462,3 +468,30 @@ def test_an_agent_takes_back_its_own_requests_alone(gate: Gate) -> None:
             f"{path}/{foreign}/cancel", headers={"Authorization": f"Bearer {gate.secrets['agent']}"}
         )
         assert answer.status_code == 403
+
+
+def posting_buttons(gate: Gate, page: dom.Element) -> Iterator[tuple[str, dom.Element]]:
+    """Each button of a form that posts, with the endpoint that it posts to."""
+    routes = gate.app.url_map.bind("localhost")
+    for button in page.all("button"):
+        form = next((element for element in button.and_above() if element.tag == "form"), None)
+        if form is not None and button.get("formmethod", form.get("method")) == "post":
+            address = button.get("formaction", form["action"]).partition("?")[0]
+            yield routes.match(address, method="POST")[0], button
+
+
+@pytest.mark.parametrize("caller", ["viewer", "agent", "narrow", "operator", "admin"])
+def test_a_page_offers_its_caller_only_what_the_server_accepts(gate: Gate, caller: str) -> None:
+    for seed in (gate.proposal, gate.agent, gate.alert, gate.deleted_run, gate.idle_branch):
+        seed()
+    for order in (gate.request_of, gate.launch_of):
+        order("nobody")
+    for endpoint in [name for name in ROUTES if ROUTES[name][::2] == ("GET", "look")]:
+        answer = gate.open(endpoint, caller)
+        page = dom.parse(answer.text if answer.mimetype == "text/html" else "")
+        for target, button in posting_buttons(gate, page):
+            where, words = (endpoint, target, button.label), button.get("title") + page.text
+            if any("disabled" in element.attributes for element in button.and_above()):
+                assert re.search("may read, but not|may not do this|is not for", words), where
+            else:
+                assert caller in MAY[ROUTES[target][2]], where

@@ -82,7 +82,7 @@ class Chart:
     """Curves with the ranges of both axes; ``fork`` is where two branches part.
 
     ``origin`` is the step at x = 0 if the axis counts steps; ``guides`` are the marked positions;
-    ``foot`` is the room below the curves in pixels.
+    ``foot`` is the room below the curves in pixels; ``note`` says what is not drawn as requested.
     """
 
     metric: str
@@ -101,6 +101,7 @@ class Chart:
     origin: int = 0
     guides: tuple[float, ...] = ()
     foot: int = FOOT
+    note: str = ""
 
     @property
     def smoothed(self) -> bool:
@@ -131,6 +132,7 @@ class Chart:
             "foot": self.foot,
             "height": self.height,
             "label": self.label,
+            "note": self.note,
         }
 
 
@@ -206,7 +208,14 @@ def chart(
     guides: Sequence[float] = (),
     foot: int = FOOT,
 ) -> Chart:
-    """Return a chart whose ranges hold every finite point of its lines."""
+    """Return a chart whose ranges hold every finite point of its lines.
+
+    Without a value above 0 it is not logarithmic.
+    """
+    note = ""
+    if log:
+        lines, log, note = _on_log_scale(lines)
+    words = label or describe(lines, metric_name)
     xs = [x for curve in lines for x in (curve.xs[:1] + curve.xs[-1:])]
     x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
     y_low, y_high = _y_range(lines, log, fill)
@@ -221,12 +230,13 @@ def chart(
         log,
         weight,
         height,
-        label or describe(lines, metric_name),
+        f"{words}. {note}" if note else words,
         fork,
         fill,
         origin,
         tuple(guides),
         foot,
+        note,
     )
 
 
@@ -331,6 +341,29 @@ def _gap_middles(gaps: Gaps) -> list[int]:
     return [
         int(gaps.steps[(first + end - 1) // 2]) for first, end in zip(firsts, ends, strict=False)
     ]
+
+
+def _on_log_scale(lines: Sequence[Line]) -> tuple[Sequence[Line], bool, str]:
+    """Return what a logarithmic scale can show of lines, whether there is any, and what is not."""
+    lows = [y for curve in lines for y in curve.low if y is not None]
+    if all(y > 0 for y in lows):
+        return lines, True, ""
+    if not any(y > 0 for curve in lines for y in curve.high if y is not None):
+        return lines, False, "No value above 0: linear scale"
+    above = [
+        replace(
+            curve,
+            low=_positive(curve.low),
+            high=_positive(curve.high),
+            smooth=_positive(curve.smooth),
+        )
+        for curve in lines
+    ]
+    return above, True, "Log scale: values ≤ 0 are not drawn"
+
+
+def _positive(values: Sequence[float | None]) -> list[float | None]:
+    return [y if y is not None and y > 0 else None for y in values]
 
 
 def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float]:

@@ -73,6 +73,8 @@ def plot(chart: Chart) -> Markup:
     for line in chart.lines:
         parts += _marks(chart, line)
     parts += _names(chart)
+    if chart.note:
+        parts.append(el("text", chart.note, x=6, y=_floor(chart) - 6))
     return el(
         "svg",
         *parts,
@@ -214,7 +216,17 @@ def _marks(chart: Chart, line: Line) -> list[Markup]:
             tip = el("title", f"{line.name}: not a number")
             spot = {"x": percent(chart.share(x)), "y": _TOP + 2}
             parts.append(el("svg", cross, tip, class_=f"mark {style}", **spot))
+    for x, y in _lone(line):
+        parts.append(el("g", mark("fold", percent(chart.share(x)), _y(chart, y)), class_=style))
     return parts
+
+
+def _lone(line: Line) -> Iterator[tuple[float, float]]:
+    """Yield the points of a curve between gaps, where it would be invisible."""
+    values = [None, *line.smooth, None]
+    for x, before, value, after in zip(line.xs, values, line.smooth, values[2:], strict=False):
+        if value is not None and before is None and after is None:
+            yield x, value
 
 
 def _names(chart: Chart) -> list[Markup]:

@@ -176,12 +176,11 @@ def _chart(
         if not view.origin or look.window[1] is None or view.start < look.window[1]
     ]
     lines = [line for line in lines if line.xs]
-    is_positive = any(y > 0 for line in lines for y in line.high if y is not None)
     return chart.chart(
         lines,
         metric_name=metric,
         x_name=look.axis,
-        log=look.log and is_positive,
+        log=look.log,
         weight=weight,
         x_range=(shown.low, shown.high) if look.is_of_steps else None,
         guides=look.guides if look.is_of_steps else (),

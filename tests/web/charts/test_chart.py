@@ -79,6 +79,13 @@ def test_a_logarithmic_range_leaves_out_what_is_not_positive() -> None:
     assert 0 < drawn.y_low <= 0.01 and drawn.y_high >= 100
 
 
+def test_without_a_value_above_0_a_scale_is_linear_and_the_chart_says_so() -> None:
+    values = line(series([0.0, -1.0]))
+    drawn = chart.chart([values], metric_name="m", x_name="step", log=True, weight=0)
+    assert not drawn.log and drawn.y_low < -1
+    assert drawn.as_json()["note"] == "No value above 0: linear scale"
+
+
 @pytest.mark.parametrize("values", [[], [2.0], [2.0, 2.0], [math.nan]])
 def test_little_or_nothing_is_a_chart_too(values: list[float]) -> None:
     for log in (False, True):

@@ -55,6 +55,19 @@ def test_a_gap_breaks_the_curve_and_has_a_mark() -> None:
     assert len(found.all("path", class_="gap")) == 1
 
 
+def test_a_point_between_gaps_is_drawn_as_a_dot() -> None:
+    dots = plot(chart([3, 2, math.nan, 1, math.nan, 1, 1])).all("circle", class_="solid")
+    assert [dot.parent["x"] for dot in dots if dot.parent is not None] == ["50%"]
+
+
+def test_what_a_log_scale_leaves_out_is_said_in_the_chart() -> None:
+    found = plot(chart([3, 0, 1, 2, 1], log=True))
+    assert found.one("path", class_="raw")["d"].count("M") == 2
+    said = "Log scale: values ≤ 0 are not drawn"
+    assert said in [one.text for one in found.all("text")] and said in found["aria-label"]
+    assert said not in plot(chart([3, 2, 1], log=True)).text
+
+
 def test_the_fork_and_changes_are_drawn() -> None:
     found = plot(chart([3, 2, 1]))
     assert found.one("line", class_="forkline")["x1"] == "50%"

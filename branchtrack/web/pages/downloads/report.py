@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response
 from markupsafe import Markup
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_log import Log
 from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.web import rendering
 from branchtrack.web.charts import plots, timeline, wall
 from branchtrack.web.charts.chart import Chart
 from branchtrack.web.pages import tree_address
@@ -79,7 +80,7 @@ def render(run: str) -> str:
     """
     with services().database.read() as connection:
         report = _read(connection, run)
-    return render_template("report/index.html", report=report, tree=report.tree)
+    return rendering.render("report/index.html", report=report, tree=report.tree)
 
 
 def _read(connection: Connection, run: str) -> Report:
