@@ -31,6 +31,12 @@ SMALL = """() => [...document.querySelectorAll("a, button, summary, input, selec
   })
   .filter(([, , height]) => height < 24)"""
 
+#: Tables of which a part is out of sight, by the name of what they scroll in.
+CUT_OFF = """() => [...document.querySelectorAll("table")]
+  .map((table) => table.closest("[role=region]"))
+  .filter((region) => region && region.scrollWidth > region.clientWidth + 1)
+  .map((region) => region.getAttribute("aria-label"))"""
+
 
 def pages(site: Site) -> dict[str, str]:
     """A page of every kind, in good and in bad times."""
@@ -107,11 +113,12 @@ def resize(page: Page, width: int) -> None:
 
 @dataclass
 class Findings:
-    """What was found on the pages, by page: violations by theme, overflows by width, targets."""
+    """What is wrong, by page: violations by theme, overflows by width, targets, cut-off tables."""
 
     violations: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     overflows: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     small_targets: dict[str, list[Any]] = field(default_factory=dict)
+    cut_off: dict[str, list[str]] = field(default_factory=dict)
 
     def judge(self, page: Page, name: str, theme: str) -> None:
         """Have axe look at a page, after its form was refused if it has one."""
@@ -163,6 +170,7 @@ def findings(browser: Browser, site: Site) -> Findings:
             settle(page)
             findings.measure(page, name, 320)
             findings.measure(page, name, 390)
+            findings.cut_off[name] = page.evaluate(CUT_OFF)
             if name not in ALIKE:
                 resize(page, 1280)
                 findings.judge(page, name, "dark")
@@ -179,6 +187,11 @@ def test_axe_finds_nothing_on_any_page(findings: Findings, theme: str) -> None:
 @pytest.mark.parametrize("width", [390, 320])
 def test_no_page_scrolls_sideways_on_a_narrow_screen(findings: Findings, width: int) -> None:
     assert findings.overflows[width] == []
+
+
+def test_no_table_is_cut_off_on_a_narrow_screen(findings: Findings) -> None:
+    assert set(findings.cut_off) > {"tree", "audit"}
+    assert {name: tables for name, tables in findings.cut_off.items() if tables} == {}
 
 
 def test_targets_are_at_least_24_pixels_high(findings: Findings) -> None:
