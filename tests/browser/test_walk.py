@@ -151,6 +151,8 @@ def test_the_way_from_the_runs_to_a_resume_by_keyboard(page: Page, site: Site) -
     press_until(page, "gpt2-docs")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("gpt2-docs")
+    # Keys are heard once the page's script has run.
+    page.wait_for_load_state()
     # To the first node; without that key the choices of branches and charts lie between.
     page.keyboard.press("j")
     press_until(page, "Resume")
@@ -198,5 +200,6 @@ def test_single_keys_go_through_the_rows(page: Page, site: Site) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/nodes/"))
+    page.wait_for_load_state()
     page.keyboard.press("?")
     expect(page.get_by_role("heading", level=1)).to_have_text("Help")
