@@ -21,6 +21,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.charts import run_courses
 from branchtrack.web.input.query import page_number
+from branchtrack.web.pages import manage
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import run_rows
@@ -49,6 +50,7 @@ def index() -> Response:
             return Response(status=204)
         shown = run_rows.shown_columns(choices, selection, matches)
         details, sparks = _read(connection, matches, shown)
+        undoable = manage.undoable(connection)
     rows = run_rows.rows(selection, matches, shown, details, sparks, now())
     return _page(
         choices,
@@ -60,6 +62,7 @@ def index() -> Response:
         word=word,
         first=offset + 1,
         last_page=max(1, -(-matches.total // PAGE)),
+        undoable=undoable,
     )
 
 
