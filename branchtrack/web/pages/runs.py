@@ -35,8 +35,10 @@ _TEMPLATE = "runs/index.html"
 
 @blueprint.get("/")
 @blueprint.get("/runs")
-def index() -> Response:
+def index() -> AnyResponse:
     """Return a page of the runs that the query matches, the best held-out value first."""
+    if name := request.args.get("view"):
+        return _redirect_to_view(name)
     choices = _choices(request.args, page_number())
     try:
         selection = choices.selection()
@@ -64,6 +66,14 @@ def index() -> Response:
         last_page=max(1, -(-matches.total // PAGE)),
         undoable=undoable,
     )
+
+
+def _redirect_to_view(name: str) -> AnyResponse:
+    """Redirect to what a saved view shows, but for what the address says itself."""
+    with services().database.read() as connection:
+        view = saved_views.find(connection, name)
+    own = {part: request.args[part] for part in saved_views.PARTS if request.args.get(part)}
+    return redirect(_shown_by(view).address(**own), 303)
 
 
 def _read(
