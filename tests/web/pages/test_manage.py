@@ -22,6 +22,17 @@ def path_of(answer: TestResponse) -> str:
     return answer.headers["Location"].partition("?")[0]
 
 
+@pytest.mark.parametrize("field", ["name", "tags", "notes"])
+def test_a_nul_character_is_refused_by_its_field_and_nothing_is_changed(
+    own: Site, field: str
+) -> None:
+    before = labels(own)
+    page = own.post("/runs/digits/manage", 422, **{**LABELS, "name": "digits", field: "a\x00b"})
+    assert "Nothing was changed." in page.one("main").text
+    assert page.one(id=field)["aria-invalid"] == "true"
+    assert labels(own) == before
+
+
 def add_cooler(site: Site) -> None:
     """A branch that nothing trains."""
     line = site.lines["main"].grower.line("cooler", 100)
