@@ -227,7 +227,7 @@ def page(
 
 
 def _side(connection: Connection, ref: str) -> Branch | Node:
-    return nodes.by_prefix(connection, ref) or run_rows.find_branch(connection, ref)
+    return nodes.named(connection, ref) or run_rows.find_branch(connection, ref)
 
 
 def _node_of(connection: Connection, side: Branch | Node) -> Node:

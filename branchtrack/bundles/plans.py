@@ -48,12 +48,13 @@ def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
     """Compare a bundle with a home.
 
     Raises:
-        InvalidInput: the run here has other events, is not at rest, or the name is taken.
+        InvalidInput: the run here has other events, is not at rest, in the trash or purged, or the
+            name is taken.
     """
     links = audit.links(connection, bundle.run_id)
     rows = tables.runs
     row = connection.execute(
-        select(rows.c.name, rows.c.purged_at).where(rows.c.id == bundle.run_id)
+        select(rows.c.name, rows.c.trashed_at, rows.c.purged_at).where(rows.c.id == bundle.run_id)
     ).first()
     if row is not None and row.purged_at is not None:
         raise InvalidInput(
@@ -61,6 +62,15 @@ def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
             str(bundle.path),
             "a run that was not purged here; unbundle it into another home (--home DIR)",
             what=f"The run {bundle.run_name} was purged here, and its log remains.",
+        )
+    if row is not None and row.trashed_at is not None:
+        raise InvalidInput(
+            "file",
+            str(bundle.path),
+            f"a run that is not in the trash here: `branchtrack restore {row.name}` brings it back;"
+            f" once `branchtrack trash --empty {row.name}` has purged it for good, it can come to"
+            " another home only (--home DIR)",
+            what=f"The run {row.name} is in the trash here.",
         )
     here = row.name if row is not None else None
     if here is None:

@@ -25,9 +25,16 @@ def local_actor() -> str:
 
 
 def clean_text(field: str, text: str, limit: int = 2000) -> str:
-    """Return free text as it can be stored: trimmed, no NUL, at most ``limit`` characters."""
+    """Return free text as it can be stored: trimmed, without halves of surrogate pairs.
+
+    Raises:
+        InvalidInput: it is no text, has a NUL character, or more than ``limit`` characters.
+    """
     if not isinstance(text, str):
         raise InvalidInput(field, text, "text")
+    if "\0" in text:
+        # PostgreSQL cannot store it, and text without it is not what was written.
+        raise InvalidInput(field, text, "text without NUL characters")
     cleaned = storable(text).strip()
     if len(cleaned) > limit:
         raise InvalidInput(field, cleaned, f"at most {limit} characters")

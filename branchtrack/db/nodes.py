@@ -165,10 +165,7 @@ def find(connection: Connection, ref: str) -> Node:
     Raises:
         NotFound: none. Ambiguous: several.
     """
-    branch_ref, at, step = ref.rpartition("@")
-    if at:
-        return _at_step(connection, branch_ref, step)
-    node = by_prefix(connection, ref)
+    node = named(connection, ref)
     if node is not None:
         return node
     try:
@@ -241,6 +238,16 @@ def _line(connection: Connection, head_id: str | None, step: int) -> list[Row[An
     parents = select(*columns, line.c.distance + 1).join(line, nodes.c.id == line.c.parent_id)
     line = line.union_all(parents.where(nodes.c.step >= step))
     return list(connection.execute(select(line.c.id, line.c.step).order_by(line.c.distance)))
+
+
+def named(connection: Connection, ref: str) -> Node | None:
+    """Return the node that ``ref`` names by its id or as ``BRANCH@STEP``, if it is such a name.
+
+    Raises:
+        NotFound: the branch has no node at that step. Ambiguous: several have that id.
+    """
+    branch_ref, at, step = ref.rpartition("@")
+    return _at_step(connection, branch_ref, step) if at else by_prefix(connection, ref)
 
 
 def by_prefix(connection: Connection, ref: str) -> Node | None:

@@ -26,6 +26,7 @@ from branchtrack.web import rendering, services, stripped
 from branchtrack.web.access import guards, identity
 from branchtrack.web.api.routes import BLUEPRINTS
 from branchtrack.web.events import streams
+from branchtrack.web.input import parameters
 from branchtrack.web.pages import (
     agents,
     alerts,
@@ -125,6 +126,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     services.register(app, services.Services(config, database, store, worker_note))
     guards.register(app, token)
+    app.before_request(parameters.check)
     rendering.register(app)
     app.jinja_env.globals["refusals_of"] = request_lines.refusals_of
     app.jinja_env.globals["interventions"] = INTERVENTIONS

@@ -5,8 +5,12 @@ The texts themselves are `core.formats`. It knows no request and no database.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -19,6 +23,24 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _TURNS_AND_TAGS = re.compile(
     rf"<(textarea|option)\b.*?</\1>|<[^>]*>|(?P<turn>[{_TURNS}])", re.DOTALL
 )
+#: What a spreadsheet takes a cell that begins so for: a formula, which it carries out.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def spreadsheet(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV; a text that would be a formula gets an apostrophe before it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_cell(value) for value in row] for row in chain([head], rows))
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # A carriage return would begin a row: the writer quotes line feeds alone.
+    text = value.replace("\r", " ")
+    return f"'{text}" if value.startswith(_FORMULA) else text
 
 
 def setting(value: Any) -> Markup:

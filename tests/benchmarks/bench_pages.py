@@ -52,7 +52,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cos
             "tree": ("/runs/big", {}),
             "zoomed in": (f"/runs/big?from={steps // 2}&to={steps // 2 + 100}", {}),
             "live, unchanged": (live[1].replace("&amp;", "&"), _LIVE),
-            "live, changed": ("/runs/big?drawn=1.loss", _LIVE),
+            "live, changed": ("/runs/big", _LIVE),
             "node": (f"/nodes/{last.head.id}", {}),
             "steer": (steer, {}),
             "compare": (f"/compare?a=big/main&b=big/{last.branch.name}", {}),

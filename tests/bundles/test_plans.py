@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from branchtrack import control
 from branchtrack.bundles import Bundle
 from branchtrack.bundles.plans import EXTENDED, NEW, WEIGHTS, Plan, plan
 from branchtrack.core.records import Node
@@ -58,6 +59,22 @@ def test_a_run_that_has_gone_on_here_is_not_extended(
         thinning.set_pinned(connection, line[1], True, "test")
     with pytest.raises(InvalidInput, match="--home DIR"):
         planned(here, path)
+
+
+def test_a_run_that_is_in_the_trash_here_has_to_be_restored_first(
+    there: Home, here: Home, forked: Forked, tmp_path: Path
+) -> None:
+    path = there.bundle("demo", tmp_path / "first", weights=False)
+    here.unbundle(path)
+    whole = there.bundle("demo", tmp_path / "second")
+    control.delete(here.database, "demo", actor="me")
+    with pytest.raises(
+        InvalidInput, match="in the trash here.*branchtrack restore demo"
+    ) as refused:
+        planned(here, whole)
+    assert "trash --empty demo" in str(refused.value)
+    control.restore(here.database, "demo", actor="me")
+    assert planned(here, whole).kind == WEIGHTS
 
 
 def test_the_name_of_a_run_that_is_here_is_not_changed_in_passing(

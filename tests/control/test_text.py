@@ -26,8 +26,11 @@ def test_a_very_long_payload_is_cut_in_the_record(database: Database, store: Sto
     assert len(str(recorded.payload)) < 5000
 
 
-def test_free_text_loses_what_a_database_cannot_hold() -> None:
-    assert control.clean_text("reason", " a\x00b\ud800 ") == "ab?"
+def test_half_a_surrogate_pair_is_replaced_and_a_nul_character_refused() -> None:
+    assert control.clean_text("reason", " ab\ud800 ") == "ab?"
+    with pytest.raises(InvalidInput, match="without NUL") as caught:
+        control.clean_text("reason", "a\x00b")
+    assert caught.value.field == "reason"
 
 
 def test_text_is_trimmed_and_refused_beyond_its_limit() -> None:

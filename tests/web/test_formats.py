@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +31,14 @@ def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
     assert found.one("code").text == "branchtrack <x>"
     assert found.all("b") == []
     assert str(formats.code("")) == ""
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_text_in_a_spreadsheet_is_a_formula(first: str) -> None:
+    text = formats.spreadsheet(("name", "loss"), [(f"{first}1+1", -0.5), (f"a{first}", None)])
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    shown = first.replace("\r", " ")
+    assert rows == [["name", "loss"], [f"'{shown}1+1", "-0.5"], [f"a{shown}", ""]]
 
 
 def test_a_setting_keeps_the_digits_that_are_not_shown_in_its_title() -> None:

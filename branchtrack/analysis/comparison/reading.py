@@ -59,7 +59,7 @@ def read(
     ancestor = _ancestor(lines)
     return SideBySide(
         lines,
-        _place(lines, base),
+        _place(lines, refs, base),
         ancestor,
         metrics,
         course_series.read_buckets(connection, ids, names, cuts=_cuts(single, ancestor)),
@@ -140,9 +140,11 @@ def _check(lines: Sequence[Line], refs: Sequence[str]) -> None:
             )
 
 
-def _place(lines: Sequence[Line], base: str | None) -> int:
+def _place(lines: Sequence[Line], refs: Sequence[str], base: str | None) -> int:
     if not base:
         return 0
+    if base in refs:
+        return refs.index(base)
     for place, line in enumerate(lines):
         if base in (line.ref, line.name) or (line.is_node and line.ref.startswith(base)):
             return place

@@ -165,10 +165,11 @@ def diff(
     with_weights: bool,
     as_json: bool,
 ) -> None:
-    """Compare A with B, and up to six more: branches, or nodes.
+    """Compare A with B, and up to six more: branches, or nodes (an id, RUN@STEP, RUN/BRANCH@STEP).
 
     \b
     Example: branchtrack diff demo/main demo/cooler
+             branchtrack diff demo@100 demo/cooler@100
     """
     if others or base:
         _diff_of_several(line, (a, b, *others), base, with_weights, as_json)

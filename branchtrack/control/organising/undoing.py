@@ -48,6 +48,17 @@ def undo(database: Database, change: str, *, actor: Actor | str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def is_offered(
+    connection: Connection, change: str, actor: Actor | str, run_id: str | None = None
+) -> bool:
+    """Return whether ``FIRST-LAST`` is a change of that actor's, and of that run alone."""
+    try:
+        made = _events(connection, change, actors.of(actor).label)
+    except InvalidInput:
+        return False
+    return all(run_id in (None, event.run_id) for event in made)
+
+
 def _events(connection: Connection, change: str, actor: str) -> list[Event]:
     match = _RANGE.fullmatch(change)
     first, last = (int(number) for number in match.groups()) if match else (1, 0)

@@ -15,6 +15,8 @@ from branchtrack.errors import NotFound
 
 #: What of an address a view keeps, in the words of the shell.
 PARTS = {"q": "query", "sort": "sort", "columns": "columns", "by": "by"}
+#: Names that are listed where one is unknown.
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ def find(connection: Connection, name: str) -> SavedView:
     """Return the view of that name.
 
     Raises:
-        NotFound: there is none, with similar names.
+        NotFound: there is none, with the names that there are.
     """
     views = {view.name: view for view in every(connection)}
     if name not in views:
-        raise NotFound("saved view", name, near(name, views) or sorted(views)[:3])
+        names = sorted(views)[:_NAMED]
+        fix = f"These are saved: {', '.join(names)}." if names else "No view is saved."
+        raise NotFound("saved view", name, near(name, views) or names[:3], fix=fix)
     return views[name]
 
 

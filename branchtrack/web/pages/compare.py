@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.comparison.sides import Directory
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.web import formats
 from branchtrack.web.charts import chart, comparison, plots
 from branchtrack.web.charts import side_by_side as side_by_side_charts
 from branchtrack.web.charts.guides import steps_to_mark
@@ -99,12 +98,9 @@ def weights() -> Response:
 def as_csv() -> Response:
     """Return every point of both branches: step, A, B, and the difference where both have one."""
     compared = _read(whole=True)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", compared.a.ref, compared.b.ref, "difference"])
-    writer.writerows(compared.table())
+    head = ("step", compared.a.ref, compared.b.ref, "difference")
     name = f"{compared.a.name}-{compared.b.name}-{compared.metric}.csv".replace("/", "_")
-    answer = Response(text.getvalue(), mimetype="text/csv")
+    answer = Response(formats.spreadsheet(head, compared.table()), mimetype="text/csv")
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer
 

@@ -146,6 +146,13 @@ def undo() -> AnyResponse:
     return redirect(_next(request.form), 303)
 
 
+def undoable(connection: Connection, run_id: str | None = None) -> str:
+    """Return the change that the address offers to undo; empty if its reader did not make it."""
+    change = request.args.get("undo", "")
+    is_offered = change and undoing.is_offered(connection, change, actor(), run_id)
+    return change if is_offered else ""
+
+
 def _confirm(chosen: Sequence[str], error: InvalidInput | None) -> Response:
     with services().database.read() as connection:
         planned = run_list.named(connection, chosen)
@@ -212,6 +219,7 @@ def _render(
     with services().database.read() as connection:
         item = _find(connection, run, branch)
         planned = _planned(connection, item)
+        change = undoable(connection, item.id if isinstance(item, Run) else item.run_id)
     is_changed = bool(submitted) and "name" in submitted
     return respond(
         "manage/index.html",
@@ -221,6 +229,7 @@ def _render(
         item=item,
         branches=[] if planned is None or branch else planned.branches,
         planned=planned,
+        undoable=change,
         error=error,
         entered={
             "name": submitted.get("name", item.name),

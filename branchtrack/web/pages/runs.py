@@ -21,6 +21,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.charts import run_courses
 from branchtrack.web.input.query import page_number
+from branchtrack.web.pages import manage
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import run_rows
@@ -34,8 +35,10 @@ _TEMPLATE = "runs/index.html"
 
 @blueprint.get("/")
 @blueprint.get("/runs")
-def index() -> Response:
+def index() -> AnyResponse:
     """Return a page of the runs that the query matches, the best held-out value first."""
+    if name := request.args.get("view"):
+        return _redirect_to_view(name)
     choices = _choices(request.args, page_number())
     try:
         selection = choices.selection()
@@ -49,6 +52,7 @@ def index() -> Response:
             return Response(status=204)
         shown = run_rows.shown_columns(choices, selection, matches)
         details, sparks = _read(connection, matches, shown)
+        undoable = manage.undoable(connection)
     rows = run_rows.rows(selection, matches, shown, details, sparks, now())
     return _page(
         choices,
@@ -60,7 +64,16 @@ def index() -> Response:
         word=word,
         first=offset + 1,
         last_page=max(1, -(-matches.total // PAGE)),
+        undoable=undoable,
     )
+
+
+def _redirect_to_view(name: str) -> AnyResponse:
+    """Redirect to what a saved view shows, but for what the address says itself."""
+    with services().database.read() as connection:
+        view = saved_views.find(connection, name)
+    own = {part: request.args[part] for part in saved_views.PARTS if request.args.get(part)}
+    return redirect(_shown_by(view).address(**own), 303)
 
 
 def _read(

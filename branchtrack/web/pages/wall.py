@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -19,6 +17,7 @@ from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import TreeSummary
 from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.web import formats
 from branchtrack.web.charts import chart, plots, timeline, tree_chart, wall
 from branchtrack.web.charts.chart import Chart
 from branchtrack.web.charts.guides import steps_to_mark
@@ -80,17 +79,21 @@ def as_csv(run: str) -> Response:
             )
             for name in names
         }
+    table = formats.spreadsheet(
+        ("metric", "branch", "step", "value", "time"), _rows(of_branches, look)
+    )
+    answer = Response(table, mimetype="text/csv")
+    return _named(answer, tree.run.name, names, "csv", inline=False)
+
+
+def _rows(of_branches: Mapping[str, Sequence[curves.Curve]], look: Look) -> Iterator[Sequence[Any]]:
+    """Yield every point of the curves of each metric, inside the steps that are shown."""
     low, high = look.window
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", "branch", "step", "value", "time"])
     for name, of_metric in of_branches.items():
         for curve in of_metric:
             part = curve.series.cut(-1 if low is None else low - 1, high)
             columns = (part.steps.tolist(), part.values.tolist(), part.times.tolist())
-            writer.writerows([name, curve.branch.name, *row] for row in zip(*columns, strict=True))
-    answer = Response(text.getvalue(), mimetype="text/csv")
-    return _named(answer, tree.run.name, names, "csv", inline=False)
+            yield from ((name, curve.branch.name, *row) for row in zip(*columns, strict=True))
 
 
 def _charts(run: str, points: int) -> list[Chart]:

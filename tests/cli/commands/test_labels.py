@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from branchtrack.core.records import Node
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
@@ -64,3 +66,21 @@ def test_a_branch_is_pinned_above_the_others(call: Call, forked: Forked) -> None
     branches = call("tree", "demo", "--json").json["branches"]
     assert [branch["pinned"] for branch in branches] == [False, True]
     assert call("pin", "demo@10", "--on-top").code == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("notes", ["describe", "demo", "a\x00b"]),
+        ("reason", ["archive", "demo", "--reason", "a\x00b"]),
+        ("name", ["rename", "demo", "a\x00b"]),
+        ("tag", ["tag", "demo", "a\x00b"]),
+    ],
+)
+def test_a_nul_character_is_refused_by_its_field(
+    call: Call, forked: Forked, field: str, words: list[str]
+) -> None:
+    refused = call(*words, "--json")
+    assert refused.code == 2 and refused.json["error"]["field"] == field
+    run = call("runs", "--json").json[0]
+    assert (run["name"], run["tags"], run["archived"]) == ("demo", [], False)

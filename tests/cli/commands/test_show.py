@@ -106,6 +106,17 @@ def test_two_branches_are_compared_from_their_common_ancestor(call: Call, forked
     assert "lr" in text and "0.02" in text
 
 
+def test_nodes_are_compared_by_their_branch_and_step(call: Call, forked: Forked) -> None:
+    ten, twenty = forked[1][1], forked[1][5]
+    payload = call("diff", "demo@10", "demo/cooler@20", "--weights", "--json").json
+    assert (payload["a"]["node"], payload["b"]["node"]) == (ten.id, twenty.id)
+    assert (payload["weights"]["a"], payload["weights"]["b"]) == (ten.id, twenty.id)
+    several = call("diff", "demo@10", "demo@20", "demo/cooler@20", "--base", "demo/cooler@20")
+    assert several.code == 0 and twenty.id in several.out
+    unknown = call("diff", "demo@10", "demo@11")
+    assert unknown.code == 2 and "The nearest are" in unknown.err
+
+
 def test_a_curve_is_stitched_over_the_fork(call: Call, forked: Forked) -> None:
     told = call("curve", "demo/cooler", "loss", "--json").json
     assert told["steps"] == list(range(1, 21))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 from werkzeug.test import TestResponse
 
+from branchtrack import control
+from branchtrack.control.organising import undoing
 from branchtrack.db import runs
 from branchtrack.db.deletion import trash
 from tests.web import seeds
@@ -16,6 +20,17 @@ LABELS = {"name": "numbers", "tags": "good, final", "notes": "the baseline", "ar
 def path_of(answer: TestResponse) -> str:
     """Where an answer leads to, without the offer to undo."""
     return answer.headers["Location"].partition("?")[0]
+
+
+@pytest.mark.parametrize("field", ["name", "tags", "notes"])
+def test_a_nul_character_is_refused_by_its_field_and_nothing_is_changed(
+    own: Site, field: str
+) -> None:
+    before = labels(own)
+    page = own.post("/runs/digits/manage", 422, **{**LABELS, "name": "digits", field: "a\x00b"})
+    assert "Nothing was changed." in page.one("main").text
+    assert page.one(id=field)["aria-invalid"] == "true"
+    assert labels(own) == before
 
 
 def add_cooler(site: Site) -> None:
@@ -114,6 +129,26 @@ def test_what_was_changed_again_is_not_undone(own: Site) -> None:
     refused = undo(own, answer)
     assert refused.status_code == 422 and "changed again" in refused.text
     assert labels(own)[0] == ["better"]
+
+
+@pytest.mark.parametrize("change", ["x", "<b>", "0-0", "5-1", "9-9", "1-1", "1-99999999"])
+def test_only_a_change_of_the_readers_own_is_offered_to_be_undone(own: Site, change: str) -> None:
+    control.label(own.database, "digits", actor="somebody else", pinned=True)
+    with own.database.read() as connection:
+        others = undoing.newest(connection)
+    for address in ("/runs", "/runs/digits/manage", "/runs/digits/branches/main/manage"):
+        for text in (change, f"{others}-{others}"):
+            page = own.get(f"{address}?{urlencode({'undo': text})}")
+            assert not page.all("form", action="/undo")
+
+
+def test_the_page_of_a_run_offers_no_change_of_another(own: Site) -> None:
+    seeds.Grower(own.database, own.store, "other")
+    answer = own.client.post("/runs/digits/manage", data={"name": "digits", "tags": "good"})
+    query = answer.headers["Location"].partition("?")[2]
+    assert own.get(f"/runs/digits/manage?{query}").all("form", action="/undo")
+    assert own.get(f"/runs?{query}").all("form", action="/undo")
+    assert not own.get(f"/runs/other/manage?{query}").all("form", action="/undo")
 
 
 def organise(site: Site, deed: str, *names: str, **fields: str) -> TestResponse:

@@ -205,6 +205,17 @@ def test_a_list_is_saved_under_a_name_and_removed(empty: Site) -> None:
     assert not empty.get("/").by_role("link", "low lr")
 
 
+def test_a_saved_view_is_shown_by_its_name(empty: Site) -> None:
+    several(empty)
+    assert "No view is saved." in empty.get("/runs?view=nosuch", 404).text
+    empty.client.post("/runs/views", data={"name": "low lr", "q": "lr<1e-3", "sort": "lr"})
+    answer = empty.client.get("/runs?view=low+lr&sort=-lr")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/runs?q=lr%3C1e-3&sort=-lr"
+    page = empty.get("/runs?view=nosuch", 404).text
+    assert "no saved view 'nosuch'" in page and "These are saved: low lr." in page
+
+
 def test_a_list_that_has_not_changed_is_not_sent_again(empty: Site) -> None:
     several(empty)
     address = empty.get("/").one(id="list")["hx-get"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+
 import pytest
 
 from tests.web.conftest import Site
@@ -44,6 +48,15 @@ def test_every_point_of_a_chart_can_be_had_as_a_table(site: Site) -> None:
     assert [row[:3] for row in rows[1:]] == [
         ["loss", "cooler", str(step)] for step in (401, 402, 403)
     ]
+
+
+def test_a_metric_whose_name_is_a_formula_is_text_in_the_table(own: Site) -> None:
+    name = '=HYPERLINK("http://evil.example")'
+    own.lines["main"].log(name, [1, 2], [-0.5, math.inf])
+    answer = own.client.get("/runs/digits/chart.csv", query_string={"metric": name})
+    rows = list(csv.reader(io.StringIO(answer.get_data(as_text=True))))[1:]
+    assert [row[0] for row in rows] == [f"'{name}"] * 2
+    assert [row[3] for row in rows] == ["-0.5", "inf"]
 
 
 def test_pages_of_a_branch_and_a_node_show_its_charts(site: Site) -> None:
