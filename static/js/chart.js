@@ -163,7 +163,7 @@ function logPlaces(low, high) {
 // The values at the pointer: each line's value at or before its position.
 function tell(plot, data, tip, element) {
   const { left, idx } = plot.cursor;
-  const guide = element.closest(".plots").querySelector(".timeline .cursor");
+  const guide = element.closest(".plots")?.querySelector(".timeline .cursor");
   const off = left === null || left === undefined || left < 0 || idx === null;
   tip.hidden = off || plot !== tell.owner;
   if (guide && data.x === "step") {
