@@ -11,6 +11,7 @@ import pytest
 
 from branchtrack.checkpoints.location import open_store
 from branchtrack.config import load
+from branchtrack.core import lifecycle
 from branchtrack.core.records import Node
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
@@ -45,7 +46,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         assert line.head is not None
         heads.append(line.head)
     line.beat()
-    with compiled_once():
+    with compiled_once(), pytest.MonkeyPatch.context() as patch:
+        # On a slow machine nobody beats between two answers; a lost branch would be shown else.
+        for limit in ("LOST_AFTER", "GONE_AFTER", "SILENT_AFTER"):
+            patch.setattr(lifecycle, limit, 1e9)
         app = create_app(config, database, store, token=None)
         yield Site(app, config, database, store, {"last": line})
     database.close()

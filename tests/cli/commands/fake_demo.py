@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float)
     parser.add_argument("--every", type=int)
     parser.add_argument("--output")
-    parser.set_defaults(seconds=0.0, crash_at=math.inf, leave_open=False)
+    parser.set_defaults(seconds=0.0, crash_at=math.inf, leave_open=False, on_sigterm=False)
     training = FakeExample(parser.parse_args())
     try:
         training.run()
