@@ -23,6 +23,7 @@ from flask.testing import FlaskClient
 from branchtrack.checkpoints.location import open_store
 from branchtrack.config import load
 from branchtrack.db.schema import open_database
+from branchtrack.web import shared_answers
 from branchtrack.web.app import create_app
 from tests.web import seeds
 
@@ -40,6 +41,8 @@ class Cost:
 
 def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cost]:
     """The cost of each page of a tree whose every branch has so many nodes and steps."""
+    # Each answer is made anew.
+    shared_answers.MOMENT = -1.0
     with tempfile.TemporaryDirectory() as folder:
         config = load(Path(folder) / "home")
         database, store = open_database(config, create=True), open_store(config.store)
