@@ -304,7 +304,7 @@ def test_what_no_record_bears_is_refused_and_the_refusal_can_be_shown(
 ) -> None:
     tree = make_tree(database, store)
     with pytest.raises(InvalidInput):
-        control.submit(database, "demo", payload, actor="me", reason="a\ud800\x00")
+        control.submit(database, "demo", payload, actor="me", reason="a\ud800")
     (refused,) = every(tree)
     assert (refused.state, refused.reason) == ("rejected", "a?")
     json.dumps([refused.kind, refused.payload, refused.error], ensure_ascii=False).encode()
