@@ -31,15 +31,7 @@ def cancel_launch(database: Database, launch_ref: str, *, actor: Actor | str) ->
     who = actors.of(actor)
     with database.transaction() as connection:
         launch = launches.find(connection, launch_ref)
-        actors.check(who, "cancel", ["resume", *launch.overrides])
-        if who.role == "agent" and launch.actor != who.label:
-            raise Forbidden(
-                f"{who.label} did not order launch {launch.id}.",
-                safe="Nothing was changed.",
-                fix="An agent can cancel its own launches.",
-                actor=who.label,
-                role=who.role,
-            )
+        check(who, launch)
         marked = queue.cancel(connection, launch.id, who.label)
         if marked is None:
             state = launches.get(connection, launch.id).state
@@ -50,6 +42,23 @@ def cancel_launch(database: Database, launch_ref: str, *, actor: Actor | str) ->
                 what=f"Launch {launch.id} is {state}: it is too late to cancel it.",
             )
         return marked
+
+
+def check(who: Actor, launch: Launch) -> None:
+    """Refuse an actor who may not cancel a launch.
+
+    Raises:
+        Forbidden: the role or token does not allow it, or an agent did not order it.
+    """
+    actors.check(who, "cancel", ["resume", *launch.overrides])
+    if who.role == "agent" and launch.actor != who.label:
+        raise Forbidden(
+            f"{who.label} did not order launch {launch.id}.",
+            safe="Nothing was changed.",
+            fix="An agent can cancel its own launches.",
+            actor=who.label,
+            role=who.role,
+        )
 
 
 def wait_for_end(database: Database, launch_id: str, seconds: float) -> Launch:

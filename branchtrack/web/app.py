@@ -136,6 +136,7 @@ def create_app(
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
     app.register_error_handler(Exception, _show_surprise)
+    app.before_request(_whole_assets)
     app.after_request(_cache)
     app.after_request(_compress)
     return app
@@ -218,6 +219,12 @@ def _cache(response: Response) -> Response:
         rule = "no-cache" if _is_own_asset() else f"public, max-age={_YEAR}, immutable"
         response.headers["Cache-Control"] = rule
     return response
+
+
+def _whole_assets() -> None:
+    """Send our own files whole: what is sent of them has other bytes than the file."""
+    if _is_own_asset():
+        request.environ.pop("HTTP_RANGE", None)
 
 
 def _is_own_asset() -> bool:

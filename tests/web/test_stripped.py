@@ -36,6 +36,12 @@ def test_what_is_sent_is_the_same_whether_or_not_it_is_compressed(site: Site, na
     assert len(packed.data) < len(plain.data) == int(plain.headers["Content-Length"])
 
 
+def test_a_part_of_a_file_is_not_sent_in_its_own_bytes(site: Site) -> None:
+    whole = site.client.get("/static/app.css")
+    part = site.client.get("/static/app.css", headers={"Range": "bytes=0-99"})
+    assert (part.status_code, part.data) == (200, whole.data)
+
+
 def test_all_script_and_style_is_small(site: Site) -> None:
     headers = {"Accept-Encoding": "gzip"}
     sizes = {name: len(site.client.get(f"/static/{name}", headers=headers).data) for name in FILES}

@@ -19,6 +19,7 @@ from branchtrack.web.charts import chart, comparison, plots
 from branchtrack.web.charts import side_by_side as side_by_side_charts
 from branchtrack.web.charts.guides import steps_to_mark
 from branchtrack.web.input import query
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.view import node_comparison
@@ -202,7 +203,8 @@ def _read(*, whole: bool = False) -> Comparison:
 
 
 def _check_metric(names: Sequence[str], metric: str | None) -> None:
-    if metric is not None and metric not in names:
+    # Branches that have logged nothing yet are compared by what will be in them.
+    if metric is not None and metric not in (names or (wall.FOLLOWED[0],)):
         fix = "These exist: " + ", ".join(names) + "." if names else ""
         raise NotFound("metric", metric, names, fix=fix)
 

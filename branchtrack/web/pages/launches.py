@@ -7,7 +7,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
 from branchtrack.analysis import queue
+from branchtrack.control import cancellation
+from branchtrack.core.records import Launch
 from branchtrack.db.orders import launches
+from branchtrack.errors import Forbidden
 from branchtrack.web.access.guards import actor
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
@@ -27,7 +30,9 @@ def index() -> Response:
     shown = [line.launch for line in (*view.running, *failed)]
     logs = {launch.id: log_tail.tail(services().config, launch) for launch in shown}
     note = services().worker_note
-    return respond("launches/index.html", queue=view, logs=logs, worker_note=note, now=now)
+    return respond(
+        "launches/index.html", queue=view, logs=logs, worker_note=note, now=now, refusal=_refusal
+    )
 
 
 @blueprint.get("/launches/<launch_id>")
@@ -37,7 +42,18 @@ def show(launch_id: str) -> Response:
         launch = launches.find(connection, launch_id)
         line = queue.line_of(connection, launch, now())
     text = log_tail.tail(services().config, launch, _LINES)
-    return respond("launches/show.html", line=line, log=text, most=_LINES, now=now)
+    return respond(
+        "launches/show.html", line=line, log=text, most=_LINES, now=now, refusal=_refusal
+    )
+
+
+def _refusal(launch: Launch) -> str:
+    """Return why the reader may not cancel a launch; empty if they may."""
+    try:
+        cancellation.check(actor(), launch)
+    except Forbidden as error:
+        return error.what
+    return ""
 
 
 @blueprint.post("/launches/<launch_id>/cancel")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from branchtrack.analysis import courses, curves
 from branchtrack.core.names import near
 from branchtrack.db.views import course_series, metric_overview, tree_nodes, tree_outline
-from branchtrack.db.views.chart_series import Metrics
+from branchtrack.db.views.chart_series import OWN, Metrics
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import TreeSummary
@@ -181,8 +181,10 @@ def read_overview(
         valued=[*requested, *wall.USUAL],
     )
     names = overview.metrics.names
+    # A run that has logged nothing yet is asked for what will be in it.
+    expected = () if any(not name.startswith(OWN) for name in names) else FOLLOWED
     for name in (*requested, *counter):
-        if name not in names:
+        if name not in (*names, *expected):
             raise NotFound("metric", name, near(name, names) or names[:_SUGGESTED])
     return overview
 

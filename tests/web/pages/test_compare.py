@@ -206,6 +206,15 @@ def test_a_branch_that_has_not_begun_is_compared_too(own: Site) -> None:
     assert page.table("Settings that differ")[0]["setting"] == "lr"
 
 
+def test_branches_that_logged_nothing_yet_are_compared_by_their_loss(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "fresh")
+    root = grower.line("main").commit("root", 0)
+    grower.fork(root, "side", lr=1e-4)
+    compared = "a=fresh/main&b=fresh/side&metric=loss"
+    assert empty.client.get(f"/compare?{compared}").status_code == 200
+    assert empty.client.get(f"/compare.csv?{compared}").status_code == 200
+
+
 def test_without_javascript_both_charts_are_drawn(site: Site) -> None:
     plots = site.get(BOTH).all("svg", class_="plot")
     assert [one["role"] for one in plots] == ["img", "img"]

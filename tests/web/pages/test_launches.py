@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from branchtrack.core.records import Launch, WorkerRow
-from branchtrack.db import runs
-from branchtrack.db.orders import launches, queue, workers
+from branchtrack.db import runs, tokens
+from branchtrack.db.orders import launches, ordering, queue, workers
+from tests.web import dom
 from tests.web.conftest import Site
 
 
@@ -92,6 +93,27 @@ def test_a_waiting_launch_is_cancelled_and_frees_its_name(own: Site, waiting: li
         names = {branch.name for branch in runs.list_branches(connection, waiting[0].run_id)}
     assert "first" not in names
     assert own.client.post(f"/launches/{waiting[0].id}/cancel").status_code == 422
+
+
+def test_an_agent_can_cancel_only_what_it_ordered(own: Site, waiting: list[Launch]) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    with own.database.transaction() as connection:
+        _, secret = tokens.create(connection, "helper", "agent", created_by="test")
+        its = ordering.order(
+            connection,
+            main.head,
+            branch_name="its",
+            overrides={},
+            mode="exact",
+            actor="helper (agent)",
+            reason="",
+        )
+    answer = own.client.get("/launches", headers={"Authorization": f"Bearer {secret}"})
+    page = dom.parse(answer.text)
+    button = {one: page.one(id=f"launch-{one}").one("button") for one in (waiting[0].id, its.id)}
+    assert "disabled" not in button[its.id].attributes
+    assert button[waiting[0].id]["title"] == f"helper (agent) did not order launch {waiting[0].id}."
 
 
 def test_a_training_launch_is_asked_to_end_and_says_by_whom(

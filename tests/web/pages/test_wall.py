@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from tests.web import seeds
 from tests.web.conftest import Site
 
 
@@ -35,6 +36,16 @@ def test_what_is_equal_is_sent_once(site: Site) -> None:
 )
 def test_what_there_is_not_is_refused(site: Site, query: str, status: int) -> None:
     assert site.client.get(f"/runs/gpt2-docs/chart?{query}").status_code == status
+
+
+def test_a_run_without_any_metric_is_asked_for_what_will_be_in_it(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
+    line.commit("root", 0)
+    assert empty.get("/runs/fresh?metric=loss").one("h1").text == "fresh"
+    assert empty.client.get("/runs/fresh/chart?metric=loss").status_code == 200
+    empty.get("/runs/fresh?metric=nope", 404)
+    line.log("train_loss", [1], [1.0])
+    empty.get("/runs/fresh?metric=loss", 404)
 
 
 def test_every_point_of_a_chart_can_be_had_as_a_table(site: Site) -> None:
