@@ -5,8 +5,8 @@ It decides what is drawn; `svg.timeline` draws it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -76,7 +76,9 @@ class Drawing:
                 end=view.step,
                 parent=places.get(view.origin.branch_id) if view.origin else None,
                 live=view.is_live,
-                marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
+                marks=_marks(
+                    of_branch.get(view.branch.id, []), root, _hidden_parent(tree, view, places)
+                ),
             )
             for view in branches
         ]
@@ -101,6 +103,21 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
         parts.append(f"{view.name}{origin} reaches step {steps(view.step)}")
     span = f"steps {steps(shown.low)} to {steps(shown.high)}"
     return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)
+
+
+def _hidden_parent(tree: TreeView, view: BranchView, places: Mapping[str, int]) -> str:
+    """Return the name of the branch that one left, if it has no lane to be seen from."""
+    parent = tree.parent_of(view)
+    return parent.name if parent is not None and parent.branch.id not in places else ""
+
+
+def _marks(of_branch: Sequence[NodeSummary], root: str, hidden_parent: str) -> tuple[LaneMark, ...]:
+    marks = [_mark(node, root) for node in of_branch]
+    if marks and hidden_parent:
+        first, words = marks[0], f"fork of {hidden_parent}"
+        label = f"{words} · {first.label}" if first.label else words
+        marks[0] = replace(first, title=f"{words} · {first.title}", label=label)
+    return tuple(marks)
 
 
 def _mark(node: NodeSummary, root: str) -> LaneMark:

@@ -67,3 +67,13 @@ def test_a_label_that_would_fill_the_lane_has_the_name_alone(empty: Site) -> Non
     (lane,) = timeline.Drawing.of(tree, tree.branches, Domain(0, 200)).lanes
     (mark,) = [each for each in lane.marks if each.label]
     assert mark.label == "data.shards" and "code:1 prose:3 chat:1" in mark.title
+
+
+def test_a_branch_whose_parent_has_no_lane_says_what_it_forked_from(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    by_name = {view.name: view for view in tree.branches}
+    shown = [by_name["main"], by_name["more-decay"]]
+    main, alone = timeline.Drawing.of(tree, shown, Domain(0, 2000)).lanes
+    assert alone.parent is None and alone.marks[0].label.startswith("fork of cooler · weight_decay")
+    assert alone.marks[0].title.startswith("fork of cooler · ")
+    assert not any("fork of" in mark.title for mark in (*main.marks, *alone.marks[1:]))
