@@ -12,6 +12,7 @@ from typing import Any, cast
 from flask import Flask, Response, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
+from werkzeug.urls import iri_to_uri
 
 from branchtrack import errors
 from branchtrack.checkpoints.packs import Store
@@ -176,6 +177,9 @@ def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str,
     headers = {} if wait is None else {"Retry-After": str(wait)}
     if identity.is_api():
         return _as_json(error, status), status, headers
+    if status == 404 and rendering.is_live():
+        # The page is no longer live: the browser leaves it for the page of the error.
+        headers["HX-Redirect"] = iri_to_uri(guards.own_address(*parameters.LIVE))
     return rendering.render("error.html", error=error, status=status), status, headers
 
 

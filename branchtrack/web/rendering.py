@@ -85,6 +85,13 @@ def wanted_block(template: str) -> str | None:
     return block if block in blocks and block not in frame else None
 
 
+def is_live() -> bool:
+    """Return whether htmx will replace the part of a page that is kept up to date."""
+    target = request.headers.get("HX-Target", "").partition("#")[2]
+    is_asked = request.method == "GET" and request.headers.get("HX-Request") == "true"
+    return is_asked and target in ("live", "list")
+
+
 def now() -> float:
     """Return one time for the whole request, so that a page does not contradict itself."""
     if "now" not in g:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from branchtrack import control
 from branchtrack.db import requests
 from branchtrack.web.events import pump
 from tests.browser.conftest import Site, wait_until
@@ -91,6 +92,38 @@ def test_a_form_half_filled_in_survives_what_happens_meanwhile(tree: Page, site:
     expect(tree.locator(".names").get_by_role("checkbox", name="main")).to_be_checked()
     expect(tree.get_by_role("button", name="Compare 1")).to_be_visible()
     expect(tree.locator("#charts canvas").first).to_be_visible()
+
+
+@pytest.mark.parametrize("page_of", ["", "/branches/more-decay/steer"])
+def test_a_page_whose_run_gets_another_name_says_that_it_is_gone(
+    page: Page, site: Site, page_of: str
+) -> None:
+    site.lines["more-decay"].beat()
+    with page.expect_response(lambda answer: "/events" in answer.url):
+        page.goto(f"{site.root}runs/gpt2-docs{page_of}")
+    expect(page.locator("#charts canvas").first).to_be_visible()
+    control.label(site.database, "gpt2-docs", actor="somebody else", name="gpt2-notes")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no run 'gpt2-docs'.")
+    expect(page.locator("header.top")).to_have_count(1)
+    expect(page.get_by_role("link", name="gpt2-notes")).to_be_visible()
+    assert "each_row" not in page.url
+
+
+def test_a_live_part_that_fails_leaves_the_page_as_it_is(page: Page, site: Site) -> None:
+    def refuse(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            route.fulfill(status=503, body="<main>It failed.</main>", content_type="text/html")
+        else:
+            route.continue_()
+
+    page.route("**", refuse)
+    for path in ("runs/gpt2-docs/branches/more-decay/steer", "agents", "launches", ""):
+        page.goto(site.root + path)
+        with page.expect_response(lambda answer: answer.status == 503):
+            page.evaluate("document.getElementById('live') && htmx.trigger('#live', 'refresh')")
+        page.wait_for_timeout(200)
+        expect(page.locator("main")).to_have_count(1)
+        expect(page.locator("body")).not_to_contain_text("It failed.")
 
 
 def test_paused_updates_wait_until_they_are_wanted(tree: Page, site: Site) -> None:

@@ -65,6 +65,35 @@ def test_a_page_that_is_not_there_leads_back_to_the_runs(site: Site) -> None:
     assert page.by_role("link", "All runs")[0]["href"] == "/"
 
 
+def test_a_slip_in_an_address_leads_back_to_the_page_without_it(site: Site) -> None:
+    page = site.get("/runs/gpt2-docs?metric=loss&from=abc&to=900", 422)
+    back = page.by_role("link", "Without from")[0]["href"]
+    assert back == "/runs/gpt2-docs?metric=loss&to=900"
+    assert site.get(back).one("h1").text == "gpt2-docs"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/runs/gone?metric=loss&each_row=0a&charts=1", "/runs/gone?metric=loss"),
+        (
+            "/runs/gpt2-docs/branches/gone/steer?part=requests",
+            "/runs/gpt2-docs/branches/gone/steer",
+        ),
+    ],
+)
+def test_a_live_part_of_what_is_gone_leads_to_the_page_that_says_so(
+    site: Site, path: str, target: str
+) -> None:
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    answer = site.client.get(path, headers=headers)
+    assert answer.status_code == 404
+    assert answer.headers["HX-Redirect"] == target
+    assert "HX-Redirect" not in site.client.get(path).headers
+    refused = site.client.get("/runs/gpt2-docs?from=x", headers=headers)
+    assert refused.status_code == 422 and "HX-Redirect" not in refused.headers
+
+
 def test_a_method_that_a_page_does_not_have_is_refused(site: Site) -> None:
     assert site.client.post("/runs/gpt2-docs").status_code == 405
 

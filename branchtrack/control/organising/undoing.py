@@ -32,8 +32,10 @@ def newest(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
 
 
-def undo(database: Database, change: str, *, actor: Actor | str) -> list[str]:
-    """Take back what an actor changed with events numbered ``FIRST-LAST``; return of which items.
+def undo(database: Database, change: str, *, actor: Actor | str) -> list[Run | Branch]:
+    """Take back what an actor changed with events numbered ``FIRST-LAST``.
+
+    It returns the items that were changed, as they are now.
 
     Raises:
         InvalidInput: there is no such change, or something has been changed again since.
@@ -42,10 +44,12 @@ def undo(database: Database, change: str, *, actor: Actor | str) -> list[str]:
     who = actors.of(actor)
     with database.read() as connection:
         made = _events(connection, change, who.label)
-        names = [_check_unchanged(connection, event, made) for event in made]
+        for event in made:
+            _check_unchanged(connection, event, made)
     for event in reversed(made):
         _take_back(database, event, who)
-    return list(dict.fromkeys(names))
+    with database.read() as connection:
+        return [_item(connection, event) for event in {event.ref: event for event in made}.values()]
 
 
 def is_offered(
@@ -84,14 +88,13 @@ def _item(connection: Connection, event: Event) -> Run | Branch:
     return find(connection, event.ref)
 
 
-def _check_unchanged(connection: Connection, event: Event, made: list[Event]) -> str:
-    """Return the name of the item, which has to be as the last of the events left it."""
+def _check_unchanged(connection: Connection, event: Event, made: list[Event]) -> None:
+    """Refuse an item that is not as the last of the events left it."""
     item = _item(connection, event)
     later = [e for e in made if e.ref == event.ref and _field(e) == _field(event)]
     if _present(item, event) != _after(later[-1]):
         what = f"{item.name} has been changed again since."
         raise InvalidInput("change", item.name, "what nobody has changed since", what=what)
-    return item.name
 
 
 def _field(event: Event) -> str:

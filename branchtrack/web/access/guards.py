@@ -249,10 +249,11 @@ def _without_token() -> AnyResponse | None:
     return response
 
 
-def own_address() -> str:
-    """Return the address of the page as a whole path, without a token."""
+def own_address(*without: str) -> str:
+    """Return the address of the page as a whole path, without a token and some parameters."""
     parts = request.query_string.decode(errors="replace").split("&")
-    rest = "&".join(pair for pair in parts if unquote_plus(pair.partition("=")[0]) != "token")
+    left_out = ("token", *without)
+    rest = "&".join(pair for pair in parts if unquote_plus(pair.partition("=")[0]) not in left_out)
     # Two leading slashes would name another host.
     path = "/".join(["", *filter(None, [request.script_root.strip("/")]), request.path.lstrip("/")])
     path = quote(path, safe="/:@!$&'()*+,;=~")

@@ -20,10 +20,14 @@ _ORDER = ("name", "group", "mode", "reason", "without_change", "allow_code_chang
 _TURN = ("priority", "labels", "retries")
 _POLICY = ("keep", "last", "best_metric", "best_count", "every", "drop_optimizer_after")
 
+_HELD = ("charts", "lanes", "nodes", "each_lane", "each_row")
+#: What only the live part of a page sends; the address of the page has none of it.
+LIVE = (*_HELD, "seen", "part")
+
 #: By endpoint; `live_part` and `runs` read what a browser says that it has.
 TAKEN: dict[str, tuple[str, ...]] = {
     "runs.index": ("q", "sort", "columns", "by", "page", "view", "undo", "seen"),
-    "tree.show": (*_TREE, "charts", "lanes", "nodes", "each_lane", "each_row"),
+    "tree.show": (*_TREE, *_HELD),
     "wall.data": _TREE,
     "wall.as_svg": _TREE,
     "wall.as_table": _TREE,

@@ -9,9 +9,11 @@ from branchtrack.control.alerts.rules import mark_all_seen, mark_seen
 from branchtrack.core.health import rules
 from branchtrack.core.health.alerts import LEVELS, levels_from
 from branchtrack.core.health.payloads import proposal
+from branchtrack.core.names import near
 from branchtrack.db import runs
 from branchtrack.db.views import alert_names
 from branchtrack.db.watching import alerts
+from branchtrack.errors import NotFound
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input import query
 from branchtrack.web.input.forms import PREFIX
@@ -31,6 +33,9 @@ def index(run: str) -> Response:
         record = runs.find_run(connection, run)
         branches = {branch.id: branch for branch in runs.list_branches(connection, record.id)}
         chosen = [branch.id for branch in branches.values() if branch.name == branch_name]
+        if branch_name and not chosen:
+            present = sorted(branch.name for branch in branches.values() if not branch.trashed_at)
+            raise NotFound("branch", branch_name, near(branch_name, present) or present[:5])
         rows = alerts.newest(
             connection,
             PAGE + 1,
@@ -53,7 +58,7 @@ def index(run: str) -> Response:
         names=sorted(branch.name for branch in branches.values() if branch.trashed_at is None),
         levels=LEVELS,
         level=level,
-        branch=branch_name if chosen else "",
+        branch=branch_name,
         unseen=unseen,
         older=shown[-1].seq if len(rows) > PAGE else None,
         changed=rules.readable(record.watch).as_json() or {},

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack.analysis.comparison import payloads, payloads_weights, reading
 from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.comparison.sides import Directory
+from branchtrack.core.names import is_id_prefix
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web import formats
@@ -30,6 +31,7 @@ blueprint = Blueprint("compare", __name__)
 
 #: What an address names more than two lines by, or by their group.
 _SEVERAL = ("with", "group", "base")
+_SETTINGS, _BANDS = ("differing", "all"), ("0", "1")
 
 #: Weights up to this are compared without being asked for.
 _UNASKED_BYTES = 1 << 27
@@ -40,7 +42,7 @@ def show() -> AnyResponse:
     """Return the page; branches ticked on a tree page are redirected to its proper address."""
     if "pick" in request.args:
         return _from_ticks()
-    if any(name in request.args for name in _SEVERAL):
+    if _is_several():
         return _several()
     chosen = _options()
     compared = _read()
@@ -110,7 +112,7 @@ def as_csv() -> Response:
 def chart_data() -> Response:
     """Return the charts' values for the script that draws them."""
     chosen = _options()
-    if any(name in request.args for name in _SEVERAL):
+    if _is_several():
         del chosen["at"]
         with services().database.read() as connection:
             several = _read_several(connection, *_lines(connection))
@@ -120,17 +122,25 @@ def chart_data() -> Response:
     return jsonify(charts=[each.as_json() for each in drawn])
 
 
+def _is_several() -> bool:
+    """Return whether the address names more than two branches, or a node, as one of them may be."""
+    pair = [request.args.get(name, "").strip() for name in ("a", "b")]
+    return any(name in request.args for name in _SEVERAL) or any(map(_is_node, pair))
+
+
+def _is_node(ref: str) -> bool:
+    return "@" in ref or is_id_prefix(ref)
+
+
 def _several() -> AnyResponse:
-    """Return the page of more than two; two lead to their own."""
+    """Return the page of more than two, or of nodes; two branches lead to their own."""
     chosen = _options()
     del chosen["at"]
-    is_whole = query.choice("settings", ("differing", "all")) == "all"
+    is_whole = query.choice("settings", _SETTINGS) == "all"
     with services().database.read() as connection:
         directory, refs, grouped = _lines(connection)
-        if len(refs) == 2 and not grouped and all("/" in ref for ref in refs):
-            base, metric = request.args.get("base") or None, request.args.get("metric") or None
-            a, b = refs if base in (None, refs[0]) else refs[::-1]
-            return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
+        if len(refs) == 2 and not grouped and all("/" in r and not _is_node(r) for r in refs):
+            return _pair(refs)
         several = _read_several(connection, directory, refs, grouped)
         documents = payloads.read_documents(connection, several)
     upper, lower = side_by_side_charts.build_charts(several, **chosen)
@@ -161,6 +171,16 @@ def _several() -> AnyResponse:
     )
 
 
+def _pair(refs: Sequence[str]) -> AnyResponse:
+    """Redirect to the page of two branches, of which the base comes first."""
+    base, metric = request.args.get("base") or refs[0], request.args.get("metric") or None
+    named = [ref for ref in refs if base in (ref, ref.partition("/")[2])]
+    if not named:
+        raise InvalidInput("base", base, "one of " + ", ".join(refs))
+    a, b = refs if named[0] == refs[0] else refs[::-1]
+    return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
+
+
 def _lines(connection: Connection) -> tuple[Directory, list[str], dict[str, list[str]]]:
     """Return what the address compares: branches and nodes, and groups that are one line each."""
     refs = [request.args.get(name, "").strip() for name in ("a", "b")]
@@ -169,7 +189,7 @@ def _lines(connection: Connection) -> tuple[Directory, list[str], dict[str, list
     directory = Directory(connection, refs, groups)
     grouped = dict(map(directory.members, groups))
     every = [*refs, *(ref for each in grouped.values() for ref in each)]
-    if query.choice("bands", ("0", "1")) == "0" and len(set(every)) <= reading.MOST:
+    if query.choice("bands", _BANDS) == "0" and len(set(every)) <= reading.MOST:
         return directory, list(dict.fromkeys(every)) if groups else refs, {}
     return directory, refs, grouped
 
@@ -231,6 +251,9 @@ def _from_ticks() -> AnyResponse:
 
 
 def _options() -> dict[str, Any]:
+    # Those of the page of several are checked for two as well.
+    query.choice("settings", _SETTINGS)
+    query.choice("bands", _BANDS)
     return {
         "axis": query.choice("x", chart.AXES),
         "log": query.choice("y", ("linear", "log")) == "log",

@@ -142,8 +142,11 @@ def delete_several() -> AnyResponse:
 def undo() -> AnyResponse:
     """Take back the change that the page before offered to undo."""
     actors.check(actor(), "label", ["label"])
-    undoing.undo(services().database, request.form.get("change", ""), actor=actor())
-    return redirect(_next(request.form), 303)
+    change = request.form.get("change", "")
+    items = undoing.undo(services().database, change, actor=actor())
+    # The address of a page may have had the name that was taken back.
+    path = _next(request.form) if request.form.get("next") else _form_of(items)
+    return redirect(path, 303)
 
 
 def undoable(connection: Connection, run_id: str | None = None) -> str:
@@ -183,6 +186,16 @@ def _recorded() -> Iterator[dict[str, str]]:
 def _next(submitted: Mapping[str, str]) -> str:
     """Return the address that a form leads back to."""
     return own_path(submitted.get("next") or f"{request.script_root}/")
+
+
+def _form_of(items: Sequence[Run | Branch]) -> str:
+    """Return the address of the page of an item, or of the run if these are several branches."""
+    item = items[0]
+    if isinstance(item, Run):
+        return url_for("manage.form", run=item.name)
+    with services().database.read() as connection:
+        run = runs.get_run(connection, item.run_id).name
+    return url_for("manage.form", run=run, branch=item.name if len(items) == 1 else None)
 
 
 def _with(path: str, change: Mapping[str, str]) -> str:

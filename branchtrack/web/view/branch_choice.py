@@ -60,11 +60,13 @@ def choose(tree: TreeView, choice: Choice, rating: Rating) -> list[BranchView]:
     """Return the branches to show, pinned ones first.
 
     Raises:
-        NotFound: a branch that was chosen by its name does not exist.
+        NotFound: a branch or group that was chosen by its name does not exist.
     """
     for name in (*choice.names, *([choice.path] if choice.path else ())):
         if tree.named(name) is None:
             raise tree.no_branch(name)
+    if choice.group and all(view.group != choice.group for view in tree.branches):
+        raise tree.no_group(choice.group)
     shown = _chosen(tree, choice, rating)
     return sorted(shown, key=lambda view: (view.branch.pinned_at is None, view.branch.position))
 

@@ -27,6 +27,8 @@ from branchtrack.web.view.certificate_lines import Certified
 HELD_OUT = "eval_loss"
 #: Names that are suggested if none is similar.
 _SUGGESTED = 5
+#: Groups that are named if another one is asked for.
+_GROUPS = 20
 #: How a branch is left that a new process can go on in.
 _LEFT = ("stopped", "failed", "lost", lifecycle.SUSPENDED)
 #: Settings in the short form.
@@ -167,6 +169,12 @@ class TreeView:
         run, names = self.run.name, [view.name for view in self.branches]
         close = near(name, names) or names[:_SUGGESTED]
         return NotFound("branch", f"{run}/{name}", [f"{run}/{candidate}" for candidate in close])
+
+    def no_group(self, name: str) -> NotFound:
+        """Return the error for an unknown group, with the names of those that there are."""
+        names = sorted({view.group for view in self.branches if view.group})[:_GROUPS]
+        fix = f"These exist: {', '.join(names)}." if names else "This run has no group."
+        return NotFound("group", name, names, fix=fix)
 
     @property
     def live(self) -> list[BranchView]:

@@ -44,7 +44,8 @@ def test_all_labels_of_a_branch_come_back_together(tree: Tree) -> None:
     control.label(tree.database, "demo/cooler", actor="ann", archived=True, **changes)
     control.delete(tree.database, "demo/calm", actor="ann")
     assert present(tree) == ("calm", ["b", "c"], "", True, True, True)
-    assert undoing.undo(tree.database, f"{first}-{newest(tree)}", actor="ann") == ["calm"]
+    (item,) = undoing.undo(tree.database, f"{first}-{newest(tree)}", actor="ann")
+    assert (item.id, item.name) == (tree.branches["cooler"].id, "cooler")
     assert present(tree) == before
 
 

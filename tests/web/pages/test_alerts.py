@@ -64,6 +64,9 @@ def test_alerts_are_chosen_by_level_and_branch_and_paged(own: Site) -> None:
     assert len(own.get("/runs/digits/alerts?level=warn").table("Alerts")) == 30
     assert len(own.get("/runs/digits/alerts?level=warn&branch=main").table("Alerts")) == 30
     own.get("/runs/digits/alerts?level=loud", 422)
+    refused = own.get("/runs/digits/alerts?branch=mian", 404).one("main")
+    assert "There is no branch" in refused.text and "main" in refused.text
+    assert refused.by_role("link", "Without branch")[0]["href"] == "/runs/digits/alerts"
 
 
 def test_the_lane_of_a_branch_has_a_mark_of_its_new_alerts(own: Site) -> None:

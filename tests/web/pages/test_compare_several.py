@@ -11,6 +11,7 @@ from tests.web.pages.test_compare import data_of
 from tests.web.test_budgets import statements
 
 THREE = "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&with=gpt2-docs/hot"
+TWO = "a=gpt2-docs/main&b=gpt2-docs/cooler"
 FOUR = THREE + "&with=gpt2-docs/more-decay"
 
 
@@ -71,6 +72,18 @@ def test_nodes_stand_beside_branches(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize("query", ["a={}&b={}", "a={}&with={}", "with={}&with={}"])
+def test_two_of_which_one_is_a_node_are_compared_as_three_are(site: Site, query: str) -> None:
+    node = site.node("cooler")
+    for ref, name in (("gpt2-docs/hot@900", "hot at 900"), (node, "cooler at 2,000")):
+        page = site.get("/compare?" + query.format("gpt2-docs/main", ref))
+        assert page.one("h1").text == "2 side by side"
+        assert [line["name"] for line in data_of(site, page)["lines"][1:]] == ["main", name]
+    page = site.get("/compare?" + query.format("gpt2-docs/cooler@800", "gpt2-docs/hot@900"))
+    names = [line["name"] for line in data_of(site, page)["lines"][1:]]
+    assert names == ["cooler at 800", "hot at 900"]
+
+
 def test_groups_stand_for_their_branches(own: Site) -> None:
     main = own.lines["main"]
     assert main.head is not None
@@ -109,6 +122,9 @@ def test_two_lead_to_the_page_of_two(site: Site) -> None:
     )
     assert answer.status_code == 303
     assert answer.location == "/compare?a=gpt2-docs/cooler&b=gpt2-docs/main&metric=lr"
+    for base, a, b in (("main", "main", "cooler"), ("cooler", "cooler", "main")):
+        answer = site.client.get(f"/compare?{TWO}&base={base}")
+        assert answer.location == f"/compare?a=gpt2-docs/{a}&b=gpt2-docs/{b}"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,9 @@ def test_two_lead_to_the_page_of_two(site: Site) -> None:
     [
         ("&".join(f"pick=a/{n}" for n in range(9)), 422, "9 were ticked"),
         ("with=gpt2-docs/main", 422, "1 branches, groups or nodes"),
+        (TWO + "&base=zz", 422, "base: 'zz'"),
+        (TWO + "&settings=zz", 422, "settings: 'zz'"),
+        (TWO + "&bands=9", 422, "bands: '9'"),
         (THREE.partition("?")[2] + "&with=gpt2-docs", 422, "is there twice"),
         (THREE.partition("?")[2] + "&base=nope", 422, "base"),
         (THREE.partition("?")[2] + "&metric=nope", 404, "nope"),

@@ -9,7 +9,7 @@ import pytest
 
 from branchtrack.analysis import payloads
 from branchtrack.db import audit, runs, segments
-from branchtrack.db.orders import launches, withdrawals
+from branchtrack.db.orders import groups, launches, withdrawals
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -102,6 +102,18 @@ def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     assert page.one(id="choice").by_role("link", "Default")[0]["href"] == TREE
     assert "3 branches folded" in page.one(id="choice").text
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
+
+
+def test_an_unknown_group_is_refused_with_the_groups_that_there_are(own: Site) -> None:
+    assert "has no group" in own.get("/runs/digits?group=nope", 404).one("main").text
+    main = own.lines["main"]
+    assert main.head is not None
+    line = main.grower.fork(main.head, "rate-1", lr=1e-2)
+    with own.database.transaction() as connection:
+        group = groups.create(connection, main.grower.run.id, "rates", "values", actor="ann")
+        groups.add_branch(connection, group, runs.get_branch(connection, line.branch.id))
+    own.get("/runs/digits?group=rates")
+    assert "These exist: rates." in own.get("/runs/digits?group=nope", 404).one("main").text
 
 
 def test_of_a_branch_that_there_is_not_those_that_come_close_are_named(site: Site) -> None:
