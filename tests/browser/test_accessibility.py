@@ -60,6 +60,9 @@ def pages(site: Site) -> dict[str, str]:
     seeds.alerts(site.lines["hot"])
     helper = seeds.agents(live)
     seeds.Grower(site.database, site.store, "live").line("main").draw(100)
+    done = seeds.Grower(site.database, site.store, "resnet50-imagenet").line("main")
+    done.log("eval_loss", [1], [-1.234e-5])
+    done.end("finished")
     return {
         "runs": "",
         "no such runs": "runs?q=zzz",
@@ -75,6 +78,7 @@ def pages(site: Site) -> dict[str, str]:
         "node": f"nodes/{cooler.id}",
         "compare": "compare?a=gpt2-docs/main&b=gpt2-docs/hot",
         "compare several": "compare?a=gpt2-docs/main&b=gpt2-docs/hot&with=gpt2-docs/cooler",
+        "compare nodes": f"compare/nodes?a={cooler.id}&b={live.head.id}",
         "weights": "compare/weights?a=gpt2-docs/main&b=gpt2-docs/hot",
         "resume": f"nodes/{cooler.id}/resume",
         "steer": "runs/gpt2-docs/branches/more-decay/steer",

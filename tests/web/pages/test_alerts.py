@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from branchtrack.core.agents.records import Alert
+from branchtrack.db import tokens
 from branchtrack.db.watching import alerts
 from tests.db.watching.rows import add_alert
 from tests.web.conftest import Site
@@ -106,3 +108,12 @@ def test_alerts_of_all_runs_are_on_one_page(own: Site) -> None:
     ]
     answer = own.client.post(form["action"])
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/alerts#alert-{alert.id}")
+
+
+def test_who_may_only_look_sees_disabled_buttons_whose_attributes_are_apart(own: Site) -> None:
+    raised(own, text="loss is NaN")
+    with own.database.transaction() as connection:
+        _token, secret = tokens.create(connection, "guest", "viewer", created_by="test")
+    answer = own.client.get("/alerts", headers={"Authorization": f"Bearer {secret}"})
+    assert "disabled title=" in answer.text
+    assert re.findall(r'[^=]"[a-z-]+=', answer.text) == []
