@@ -60,7 +60,7 @@ function progress({ heads, points }) {
   if (paused) return;
   for (const [branch, head] of Object.entries(heads)) {
     const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
-    const rate = head.rate ? ` · ${Number(head.rate.toPrecision(3))} steps/s` : "";
+    const rate = head.rate ? ` · ${digits(head.rate)} steps/s` : "";
     if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
     reach(branch, head.step);
   }
