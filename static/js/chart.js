@@ -14,15 +14,15 @@ function colour(name, alpha = 1) {
 }
 
 function digits(value) {
-  if (value === null || value === undefined) return "";
   const size = Math.abs(value);
   // As the server writes numbers: 4e-3, never 0.004.
-  if (size && (size < 0.01 || size >= 1e6)) return value.toExponential(3).split("e").map(Number).join("e");
-  return size >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
+  if (size && (size < 0.01 || size >= 1e6)) return label(value);
+  return (size >= 1000 ? Math.round(value).toLocaleString("en") : size >= 1 || (size && size < 0.1) ? value.toPrecision(4) : value.toFixed(3)).replace(/^-/, "−");
 }
 
 function label(value) {
-  return (Math.abs(value) >= 1000 ? value.toLocaleString("en") : digits(value)).replace("-", "−");
+  const isFar = value && (Math.abs(value) < 0.01 || Math.abs(value) >= 1e6);
+  return (isFar ? value.toExponential(3).split("e").map(Number).join("e") : value.toLocaleString("en", { maximumSignificantDigits: 6 })).replace(/^-/, "−");
 }
 
 // The same round ticks as the server's, so that the grid lines up with the timeline above.
@@ -173,7 +173,7 @@ function tell(plot, data, tip, element) {
   if (tip.hidden) return;
   const x = plot.posToVal(left, "x");
   const axis = { since: "steps since fork", time: "hours" }[data.x] || data.x;
-  tip.replaceChildren(`${axis} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`);
+  tip.replaceChildren(`${axis} ${label(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`);
   for (const line of data.lines) {
     const place = below(line.xs, x);
     if (place < 0 || x > line.xs[line.xs.length - 1] + 1e-9) continue;
