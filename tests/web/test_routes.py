@@ -492,6 +492,6 @@ def test_a_page_offers_its_caller_only_what_the_server_accepts(gate: Gate, calle
         for target, button in posting_buttons(gate, page):
             where, words = (endpoint, target, button.label), button.get("title") + page.text
             if any("disabled" in element.attributes for element in button.and_above()):
-                assert re.search("may read, but not|may not do this|is not for", words), where
+                assert re.search("may read, but not|may not do this|is not for|did not order", words), where
             else:
                 assert caller in MAY[ROUTES[target][2]], where
