@@ -470,6 +470,10 @@ def test_an_agent_takes_back_its_own_requests_alone(gate: Gate) -> None:
         assert answer.status_code == 403
 
 
+#: What a disabled button says.
+REFUSALS = "may read, but not|may not do this|is not for|did not order"
+
+
 def posting_buttons(gate: Gate, page: dom.Element) -> Iterator[tuple[str, dom.Element]]:
     """Each button of a form that posts, with the endpoint that it posts to."""
     routes = gate.app.url_map.bind("localhost")
@@ -492,6 +496,6 @@ def test_a_page_offers_its_caller_only_what_the_server_accepts(gate: Gate, calle
         for target, button in posting_buttons(gate, page):
             where, words = (endpoint, target, button.label), button.get("title") + page.text
             if any("disabled" in element.attributes for element in button.and_above()):
-                assert re.search("may read, but not|may not do this|is not for|did not order", words), where
+                assert re.search(REFUSALS, words), where
             else:
                 assert caller in MAY[ROUTES[target][2]], where
