@@ -470,7 +470,6 @@ def test_an_agent_takes_back_its_own_requests_alone(gate: Gate) -> None:
         assert answer.status_code == 403
 
 
-#: What a disabled button says.
 REFUSALS = "may read, but not|may not do this|is not for|did not order"
 
 

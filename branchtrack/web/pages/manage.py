@@ -27,6 +27,8 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("manage", __name__)
 FIELDS = ("name", "tags", "notes", "archived", "pinned")
+#: What the form showed of these when it was opened, so that what others changed since stays.
+SHOWN = {f"was_{field}": field for field in FIELDS[1:]}
 #: What is done to several runs at once, and the labels that it gives them.
 DEEDS: dict[str, dict[str, Any]] = {
     "pin": {"pinned": True},
@@ -53,7 +55,7 @@ def change(run: str, branch: str | None = None) -> AnyResponse:
     submitted = request.form
     try:
         for field, text in submitted.items():
-            if field not in FIELDS:
+            if field not in (*FIELDS, *SHOWN):
                 raise InvalidInput(field, text, ", ".join(FIELDS))
         with _recorded() as change:
             name = _change(run, branch, submitted)
@@ -206,24 +208,52 @@ def _with(path: str, change: Mapping[str, str]) -> str:
 
 
 def _change(run: str, branch: str | None, submitted: Mapping[str, str]) -> str:
-    """Write the labels of the form; return the name that the item has then."""
+    """Write what differs from what the form showed; return the name that the item has then.
+
+    Raises:
+        InvalidInput: a label is none, or somebody else has changed the notes as well.
+    """
     with services().database.read() as connection:
         item = _find(connection, run, branch)
-    tags = submitted.get("tags", "").replace(",", " ").split()
-    before = item.tags or []
-    changed = control.label(
+    entered = {name: text.replace("\r\n", "\n") for name, text in submitted.items()}
+    now = _labels(item)
+    shown = {field: entered.get(was, now[field]) for was, field in SHOWN.items()}
+    changed = {
+        field: entered.get(field, "") for field in shown if entered.get(field, "") != shown[field]
+    }
+    if "notes" in changed and now["notes"] not in (shown["notes"], changed["notes"]):
+        what = f"The notes have been changed since this page was opened: “{now['notes']}”."
+        raise InvalidInput(
+            "notes", changed["notes"], "notes that were written knowing these", what=what
+        )
+    tags, before = (each["tags"].replace(",", " ").split() for each in (shown | changed, shown))
+    labelled = control.label(
         services().database,
         _ref(run, branch),
         actor=actor(),
-        name=submitted.get("name", item.name),
+        name=entered.get("name", item.name),
         add=[tag for tag in tags if tag not in before],
         remove=[tag for tag in before if tag not in tags],
-        notes=submitted.get("notes", "").replace("\r\n", "\n"),
-        archived=bool(submitted.get("archived")),
-        pinned=bool(submitted.get("pinned")),
+        notes=changed.get("notes"),
+        archived=_ticked(changed.get("archived")),
+        pinned=_ticked(changed.get("pinned")),
     )
-    assert isinstance(changed, Run | Branch)
-    return changed.name
+    assert isinstance(labelled, Run | Branch)
+    return labelled.name
+
+
+def _ticked(box: str | None) -> bool | None:
+    return None if box is None else bool(box)
+
+
+def _labels(item: Run | Branch) -> dict[str, str]:
+    """Return the labels as the fields of the form have them."""
+    return {
+        "tags": " ".join(item.tags or []),
+        "notes": item.notes or "",
+        "archived": "1" if item.archived_at else "",
+        "pinned": "1" if item.pinned_at else "",
+    }
 
 
 def _render(
@@ -233,7 +263,17 @@ def _render(
         item = _find(connection, run, branch)
         planned = _planned(connection, item)
         change = undoable(connection, item.id if isinstance(item, Run) else item.run_id)
-    is_changed = bool(submitted) and "name" in submitted
+    now = _labels(item)
+    # Whoever was told of notes that changed since has seen them.
+    is_told = error is not None and error.field == "notes"
+    shown = {
+        field: now[field] if is_told else submitted.get(was, now[field])
+        for was, field in SHOWN.items()
+    }
+    if "name" in submitted:
+        entered = {**dict.fromkeys(FIELDS, ""), **submitted}
+    else:
+        entered = {"name": item.name, **now}
     return respond(
         "manage/index.html",
         200 if error is None else 422,
@@ -244,13 +284,8 @@ def _render(
         planned=planned,
         undoable=change,
         error=error,
-        entered={
-            "name": submitted.get("name", item.name),
-            "tags": submitted.get("tags", " ".join(item.tags or [])),
-            "notes": submitted.get("notes", item.notes or ""),
-            "archived": bool(submitted.get("archived")) if is_changed else item.archived_at,
-            "pinned": bool(submitted.get("pinned")) if is_changed else item.pinned_at,
-        },
+        shown=shown,
+        entered=entered,
     )
 
 

@@ -11,7 +11,7 @@ from branchtrack import control
 from branchtrack.control.organising import undoing
 from branchtrack.db import runs
 from branchtrack.db.deletion import trash
-from tests.web import seeds
+from tests.web import dom, seeds
 from tests.web.conftest import Site
 
 LABELS = {"name": "numbers", "tags": "good, final", "notes": "the baseline", "archived": "1"}
@@ -53,6 +53,34 @@ def test_a_run_gets_other_labels(own: Site) -> None:
     with own.database.read() as connection:
         run = runs.find_run(connection, "numbers")
     assert (run.tags, run.notes, run.archived_at) == (["final"], "", None)
+
+
+def form_of(own: Site) -> dict[str, str]:
+    """What the form of a run sends as it is."""
+    fields = own.get("/runs/digits/manage").one("form", aria_label="Labels").all("input")
+    return {field["name"]: field["value"] for field in fields if field.get("type") != "checkbox"}
+
+
+def test_what_another_one_changed_meanwhile_stays(own: Site) -> None:
+    first, second = form_of(own), form_of(own)
+    own.client.post("/runs/digits/manage", data=first | {"tags": "good", "pinned": "1"})
+    own.client.post("/runs/digits/manage", data=second | {"notes": "slow", "tags": "slow"})
+    with own.database.read() as connection:
+        run = runs.find_run(connection, "digits")
+    assert (run.tags, run.notes) == (["good", "slow"], "slow") and run.pinned_at
+
+
+def test_notes_that_another_one_wrote_meanwhile_are_said_before_they_are_replaced(
+    own: Site,
+) -> None:
+    first, second = form_of(own), form_of(own)
+    own.client.post("/runs/digits/manage", data=first | {"notes": "fast"})
+    answer = own.client.post("/runs/digits/manage", data=second | {"notes": "slow"})
+    page = dom.parse(answer.text)
+    assert answer.status_code == 422 and "“fast”" in page.text
+    assert page.one("textarea", name="notes").text == "slow"
+    seen = {"was_notes": page.one("input", name="was_notes")["value"], "notes": "slow"}
+    assert own.client.post("/runs/digits/manage", data=second | seen).status_code == 303
 
 
 def test_a_branch_gets_another_name(own: Site) -> None:
