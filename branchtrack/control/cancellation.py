@@ -12,7 +12,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue
-from branchtrack.errors import Forbidden, InvalidInput, NotAnswered
+from branchtrack.errors import InvalidInput, NotAnswered
 
 _POLL = 0.1
 
@@ -51,14 +51,7 @@ def check(who: Actor, launch: Launch) -> None:
         Forbidden: the role or token does not allow it, or an agent did not order it.
     """
     actors.check(who, "cancel", ["resume", *launch.overrides])
-    if who.role == "agent" and launch.actor != who.label:
-        raise Forbidden(
-            f"{who.label} did not order launch {launch.id}.",
-            safe="Nothing was changed.",
-            fix="An agent can cancel its own launches.",
-            actor=who.label,
-            role=who.role,
-        )
+    actors.check_author(who, launch.actor, f"order launch {launch.id}", "launches")
 
 
 def wait_for_end(database: Database, launch_id: str, seconds: float) -> Launch:

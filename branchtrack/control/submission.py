@@ -179,14 +179,7 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
         request = requests.find(connection, request_ref)
         requested = request.requested or request.payload
         actors.check(who, "cancel", interventions.names_of(request.kind, requested))
-        if who.role == "agent" and request.actor != who.label:
-            raise Forbidden(
-                f"{who.label} did not make request {request.id}.",
-                safe="Nothing was changed.",
-                fix="An agent can cancel its own requests.",
-                actor=who.label,
-                role=who.role,
-            )
+        actors.check_author(who, request.actor, f"make request {request.id}", "requests")
         audit.lock(connection, request.run_id)
         # Read again inside the lock.
         request = requests.get(connection, request.id)

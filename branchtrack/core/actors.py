@@ -94,6 +94,24 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
             )
 
 
+def check_author(actor: Actor, author: str, deed: str, own: str) -> None:
+    """Do not let an agent cancel what it did not make; ``deed`` is ``order launch a1b2``.
+
+    ``own`` names what it can cancel: ``launches``.
+
+    Raises:
+        Forbidden: the actor is an agent and not the author.
+    """
+    if actor.role == "agent" and author != actor.label:
+        raise Forbidden(
+            f"{actor.label} did not {deed}.",
+            safe="Nothing was changed.",
+            fix=f"An agent can cancel its own {own}.",
+            actor=actor.label,
+            role=actor.role,
+        )
+
+
 def check_reason(actor: Actor, reason: str) -> None:
     """Refuse a request or a launch of an agent without a reason.
 

@@ -88,8 +88,8 @@ def wanted_block(template: str) -> str | None:
 def is_live() -> bool:
     """Return whether htmx will replace the part of a page that is kept up to date."""
     target = request.headers.get("HX-Target", "").partition("#")[2]
-    is_asked = request.method == "GET" and request.headers.get("HX-Request") == "true"
-    return is_asked and target in ("live", "list")
+    is_refresh = request.method == "GET" and request.headers.get("HX-Request") == "true"
+    return is_refresh and target in ("live", "list")
 
 
 def now() -> float:

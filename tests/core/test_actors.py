@@ -61,6 +61,16 @@ def test_an_agent_alone_needs_a_reason_with_a_letter_or_digit(reason: str) -> No
     actors.check_reason(Actor("bot", "agent"), "…7")
 
 
+def test_an_agent_alone_is_kept_from_what_others_made() -> None:
+    for actor in (Actor("ann", "operator"), Actor("ann", "admin")):
+        actors.check_author(actor, "somebody", "order launch a1b2", "launches")
+    agent = Actor("helper", "agent")
+    actors.check_author(agent, agent.label, "order launch a1b2", "launches")
+    with pytest.raises(Forbidden, match="did not order launch a1b2") as refusal:
+        actors.check_author(agent, "somebody", "order launch a1b2", "launches")
+    assert refusal.value.fix == "An agent can cancel its own launches."
+
+
 def test_a_limit_is_reached_with_the_last_request_that_it_allows() -> None:
     actor = Actor("bot", limit=2)
     actors.check_limit(actor, 1)

@@ -65,9 +65,9 @@ def remove(connection: Connection, series_id: int, first_step: int) -> None:
     connection.execute(metric_pyramids.delete().where(of_block))
 
 
-def count_missing(connection: Connection, run_id: str | None = None) -> int:
-    """Return how many blocks, of a run or of all, have no pyramid."""
-    blocks = _without(run_id).with_only_columns(func.count(metric_blocks.c.series_id))
+def count_missing(connection: Connection) -> int:
+    """Return how many blocks have no pyramid."""
+    blocks = _without(None).with_only_columns(func.count(metric_blocks.c.series_id))
     return int(connection.execute(blocks).scalar_one())
 
 

@@ -152,7 +152,7 @@ def _first_of_groups(views: Sequence[BranchView]) -> list[BranchView]:
 def _missing(
     tree: TreeView, view: BranchView, shown: Mapping[str, BranchView]
 ) -> Iterator[BranchView]:
-    """Return the branch and its ancestors up to one that is shown, which came with all of its."""
+    """Return the branch and its ancestors, up to the first one that is shown."""
     return takewhile(lambda each: each.name not in shown, _with_ancestors(tree, view))
 
 
