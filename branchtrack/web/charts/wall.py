@@ -98,8 +98,12 @@ def choose(metrics: Metrics, requested: Sequence[str]) -> tuple[str, ...]:
 
 
 def counters(metrics: Metrics) -> list[str]:
-    """Return the metrics that are offered as horizontal axes."""
-    return [name for name in metrics.names if any(word in name.lower() for word in _COUNTERS)]
+    """Return the metrics that are offered as horizontal axes: counters, and no rates of them."""
+    return [
+        name
+        for name in metrics.names
+        if any(word in name.lower() for word in _COUNTERS) and "per_second" not in name.lower()
+    ]
 
 
 def offered(metrics: Metrics, names: Sequence[str]) -> list[tuple[str, list[str]]]:
