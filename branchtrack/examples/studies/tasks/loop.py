@@ -81,7 +81,8 @@ def train(task: Task, options: argparse.Namespace) -> None:
             run.evaluate()
             if options.members:
                 _wait(run, pace)
-        for batch in run.batches():
+        # A rollback at the last update begins a process that has none left.
+        for batch in run.batches() if pace.left(run.step_number) > 0 else ():
             loss = task.loss(batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, _CLIP)

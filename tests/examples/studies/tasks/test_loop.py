@@ -47,6 +47,20 @@ def test_updates_of_abandoned_branches_are_used_up(
     database.close()
 
 
+def test_a_process_that_has_no_updates_left_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    # As after a rollback that arrived at the last update.
+    monkeypatch.setattr("branchtrack.db.segments.trained_steps", lambda *_: 6)
+    loop.train(small.task(), small.chosen())
+    with database.read() as connection:
+        run = runs.find_run(connection, "small")
+        (segment,) = segments.list_of_run(connection, run.id)
+    assert (segment.step, segment.status) == (0, "finished")
+    database.close()
+
+
 def test_what_was_asked_for_at_a_look_is_done_at_the_next_update_however_late_it_arrives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
