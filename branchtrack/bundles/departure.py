@@ -37,6 +37,7 @@ _BY_RUN = (
     "segments",
     "requests",
     "launches",
+    "trials",
     "certificates",
     "refusals",
     "alerts",

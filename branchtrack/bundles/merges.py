@@ -39,6 +39,7 @@ _KEYED = (
     "nodes",
     "requests",
     "launches",
+    "trials",
     "certificates",
     "refusals",
     "alerts",

@@ -31,6 +31,7 @@ TABLES: dict[str, Table] = {
         tables.nodes,
         tables.requests,
         tables.launches,
+        tables.trials,
         tables.certificates,
         tables.refusals,
         tables.alerts,

@@ -16,6 +16,8 @@ from branchtrack.bundles.rows import TABLES
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.lifecycle import STATES
 from branchtrack.core.names import valid_name
+from branchtrack.core.trials.judging import Verdict
+from branchtrack.core.trials.records import Pair, Spec
 from branchtrack.errors import BranchtrackError
 
 #: The end of the year 9999, in seconds since 1970.
@@ -53,6 +55,9 @@ _SHAPES: dict[tuple[str, str], Any] = {
     ("launches", "overrides"): dict[str, Any],
     ("certificates", "untested"): list[Any],
     ("exchanges", "prompt"): list[dict[str, Any]],
+    ("trials", "spec"): Spec,
+    ("trials", "pairs"): list[Pair],
+    ("trials", "verdicts"): list[Verdict | None],
 }
 #: Names that people chose by the rule for names.
 _NAMES = {"runs": ("name", "default_branch"), "branches": ("name",)}

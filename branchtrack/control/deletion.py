@@ -213,6 +213,17 @@ def _check(database: Database, actor: Actor | str, deed: str, reason: str) -> tu
     return why, who
 
 
+def of_branches(connection: Connection, run: Run, members: Sequence[Branch]) -> Deletion:
+    """Return the deletion of branches that are chosen already.
+
+    Raises:
+        InvalidInput: something trains one of them.
+    """
+    planned = _deletion(connection, run, members[0], members)
+    _refuse_busy(connection, planned)
+    return planned
+
+
 def _deletion(
     connection: Connection, run: Run, branch: Branch | None, members: Sequence[Branch]
 ) -> Deletion:

@@ -186,6 +186,12 @@ def find(connection: Connection, ref: str) -> Node:
     return get(connection, branch.head_id)
 
 
+def by_ids(connection: Connection, node_ids: Collection[str]) -> dict[str, Node]:
+    """Return the nodes with exactly these ids, by id; those that were purged are left out."""
+    rows = connection.execute(select(nodes).where(nodes.c.id.in_(list(node_ids))))
+    return {row.id: record(row) for row in rows}
+
+
 def check_listed(connection: Connection, node_ids: Collection[str]) -> None:
     """Refuse nodes that are in the trash: nothing may grow from them.
 

@@ -40,6 +40,7 @@ SEALED: dict[str, Table] = {
         tables.refusals,
         tables.tokens,
         tables.launches,
+        tables.trials,
         tables.certificates,
         tables.alerts,
         tables.agents,

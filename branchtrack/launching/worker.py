@@ -21,7 +21,9 @@ from branchtrack import processes, trust
 from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.control import leftovers
+from branchtrack.control.trials import advancing
 from branchtrack.core.records import Launch, WorkerRow
+from branchtrack.core.trials.records import RUNNING
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue, workers
@@ -92,8 +94,11 @@ class Worker:
                 if only is None and time.monotonic() >= next_search:
                     next_search = time.monotonic() + RECOVER_EVERY
                     self.recover()
+                    self._advance_trials()
                 started = not stop.is_set() and self._claim_more(only)
                 ended = self.look()
+                if ended and only is None:
+                    self._advance_trials()
                 # One that has just ended leaves its slot to the next in the queue.
                 if not (patient or started or ended or self.children):
                     break
@@ -273,6 +278,13 @@ class Worker:
         error = f": {launch.error}" if launch.error else ""
         self.say(f"{self.describe(launch)} {launch.state}{error}")
         return launch
+
+    def _advance_trials(self) -> None:
+        """Note what has ended of trials, and queue their next pairs."""
+        for trial in advancing.advance_all(self.database, open_store(self.config.store)):
+            if trial.state != RUNNING:
+                why = f": {trial.error}" if trial.error else ""
+                self.say(f"Trial {trial.id} is {trial.state}{why}")
 
     def _clear(self) -> str:
         try:

@@ -32,6 +32,7 @@ from branchtrack.db.tables import (
     refusals,
     requests,
     segments,
+    trials,
 )
 from branchtrack.db.tables import runs as run_rows
 
@@ -67,6 +68,7 @@ def purge_run(connection: Connection, run: Run, actor: str) -> None:
     _remove(connection, refusals, refusals.c.run_id == run.id)
     _remove(connection, groups, groups.c.run_id == run.id)
     _remove(connection, agents, agents.c.run_id == run.id)
+    _remove(connection, trials, trials.c.run_id == run.id)
     values: dict[str, Any] = {
         "name": _NAMELESS.format(run.id),
         "entry_point": None,

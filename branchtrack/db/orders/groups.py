@@ -48,6 +48,12 @@ def add_branch(connection: Connection, group: Group, branch: Branch) -> Branch:
     return replace(branch, group_id=group.id)
 
 
+def remove_branch(connection: Connection, branch: Branch) -> None:
+    """Make a branch a member of no group; its launch says which it was ordered with."""
+    connection.execute(branches.update().where(branches.c.id == branch.id).values(group_id=None))
+    seals.renew(connection, branches, branch.id)
+
+
 def remove_if_empty(connection: Connection, group_id: str | None) -> None:
     """Remove a group that neither a branch nor a launch belongs to any more."""
     if group_id is None:

@@ -7,7 +7,7 @@ so a name that is taken is detected before anything exists.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -104,6 +104,12 @@ def mode_of(connection: Connection, fork_node_id: str) -> str | None:
     """Return the mode of the launch that created a fork node, or None if no launch did."""
     query = select(launches.c.mode).where(launches.c.fork_node_id == fork_node_id)
     return connection.execute(query).scalar()
+
+
+def states(connection: Connection, launch_ids: Sequence[str]) -> dict[str, str]:
+    """Return the states of launches by id."""
+    query = select(launches.c.id, launches.c.state).where(launches.c.id.in_(launch_ids))
+    return {row.id: row.state for row in connection.execute(query)}
 
 
 def unfinished(connection: Connection) -> list[Launch]:

@@ -1,0 +1,177 @@
+"""Trials and reviews as plain JSON values; see `analysis.payloads`. It knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis.payloads_audit import moment
+from branchtrack.core.records import Node
+from branchtrack.core.trials import labels
+from branchtrack.core.trials.judging import WORDS, Verdict
+from branchtrack.core.trials.outcomes import judged, summary
+from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Trial
+from branchtrack.db import nodes, runs
+from branchtrack.db.orders import groups
+
+#: What is said of a change that is not judged yet.
+PENDING = "pending"
+
+
+def trial(connection: Connection, record: Trial) -> dict[str, Any]:
+    """Return a trial: ``effect low high verdict`` are those of its first change.
+
+    While it runs they are what the complete pairs show so far, and ``verdict`` is ``pending`` until
+    it is settled. ``changes`` has the same of every change.
+    """
+    spec = record.spec
+    changes = [_change(record, arm) for arm in range(len(spec.arms))]
+    first = changes[0]
+    node_of = nodes.by_ids(connection, spec.nodes)
+    return {
+        "id": record.id,
+        "kind": record.kind,
+        "run": runs.get_run(connection, record.run_id).name,
+        "group": groups.name_of(connection, record.group_id),
+        "state": record.state,
+        "error": record.error or None,
+        "node": record.subject or spec.nodes[0],
+        "nodes": [
+            {"id": ref, "step": node_of[ref].step if ref in node_of else None} for ref in spec.nodes
+        ],
+        "metric": spec.metric,
+        "higher_is_better": spec.higher_is_better,
+        "steps": spec.steps,
+        "repeats": spec.repeats,
+        "at": list(spec.at),
+        "trained_steps": record.trained_steps,
+        "most_steps": spec.most_steps,
+        "effect": first["effect"],
+        "low": first["low"],
+        "high": first["high"],
+        "verdict": first["verdict"],
+        "floor": record.floor if record.kind == SAME else spec.floor,
+        "changes": changes,
+        "pairs": [_pair(pair) for pair in record.pairs],
+        "actor": record.actor,
+        "reason": record.reason,
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
+    }
+
+
+def verdict_line(record: Trial, arm: int = 0) -> dict[str, Any]:
+    """Return what a node, a log or a lane shows of a trial: ``trial state label`` and a verdict."""
+    return {"trial": record.id, "state": record.state, **_change(record, arm)}
+
+
+class Reviewed(Protocol):
+    """A change of a run and its trial; see `control.trials.review.Reviewed`."""
+
+    @property
+    def node(self) -> Node:
+        """The node that made it."""
+
+    @property
+    def branch(self) -> str:
+        """The name of its branch."""
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of it, if there is one."""
+
+    @property
+    def why(self) -> str:
+        """Why there is none."""
+
+
+def review(rows: Iterable[Reviewed]) -> dict[str, Any]:
+    """Return the changes of a run with their verdicts, and how many there are of each.
+
+    ``authors`` has the same counts by who made the changes.
+    """
+    listed = [review_row(row.node, row.branch, row.trial, row.why) for row in rows]
+    authors = sorted({row["actor"] for row in listed})
+    return {
+        "changes": listed,
+        **_counts(listed),
+        "authors": {
+            author: _counts([row for row in listed if row["actor"] == author]) for author in authors
+        },
+    }
+
+
+def _counts(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
+    judged_rows = [row for row in listed if row["verdict"] is not None]
+    return {
+        **summary([row["verdict"] for row in judged_rows]),
+        "untried": len(listed) - len(judged_rows),
+    }
+
+
+def review_row(node: Node, branch: str, record: Trial | None, why: str = "") -> dict[str, Any]:
+    """Return a change of a review with its verdict; ``why`` it has none."""
+    verdict = None if record is None else _change(record, 0)
+    known = verdict or {}
+    return {
+        "node": node.id,
+        "branch": branch,
+        "step": node.step,
+        "changes": [change.as_dict() for change in node.changes],
+        "text": labels.of_node(node),
+        "actor": node.actor,
+        "trial": None if record is None else record.id,
+        "state": None if record is None else record.state,
+        **{name: known.get(name) for name in ("effect", "low", "high", "verdict", "words")},
+        "pairs": known.get("pairs", 0),
+        "more": known.get("more"),
+        "why": why or known.get("why") or (record.error if record else "") or None,
+    }
+
+
+def _change(record: Trial, arm: int) -> dict[str, Any]:
+    spec = record.spec
+    current = judged(record, record.pairs)[arm]
+    settled: Verdict | None = record.verdicts[arm]
+    is_pending = settled is None and record.state == RUNNING
+    return {
+        "label": spec.arms[arm].label,
+        "settings": spec.arms[arm].settings,
+        **current.as_dict(),
+        "verdict": PENDING if is_pending else current.verdict,
+        "words": PENDING if is_pending else WORDS[current.verdict],
+        "coverage": 1 - spec.level(max(1, len(record.pairs))),
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    control, changed = pair.sides[0] if pair.sides else None, _values(pair.sides[1:])
+    first = pair.difference(0) if len(pair.sides) > 1 else None
+    return {
+        "number": pair.number,
+        "node": pair.node,
+        "step": pair.step,
+        "seed": pair.seed,
+        "control": None if control is None else control.value,
+        "changed": changed[0] if changed else None,
+        "difference": None if first is None else first.value,
+        "values": [None if control is None else control.value, *changed],
+        "sides": [None if side is None else _side(side) for side in pair.sides],
+    }
+
+
+def _values(sides: Sequence[Side | None]) -> list[float | None]:
+    return [None if side is None else side.value for side in sides]
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "branch": side.branch,
+        "launch": side.launch or None,
+        "state": side.state,
+        "value": side.value,
+        "digest": side.digest or None,
+        "error": side.error or None,
+    }

@@ -1,0 +1,1 @@
+"""Commands that answer whether a change was any good."""

@@ -1,0 +1,87 @@
+"""The command `promote`: the winner of a trial goes on as a branch of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.commands import trust
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.launch_progress import exit_as, launch_lines, show_launch
+from branchtrack.cli.output import echo, emit
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Launch
+    from branchtrack.db.engine import Database
+
+
+@click.command()
+@click.argument("branch", metavar="RUN/BRANCH|TRIAL")
+@click.option("--name", required=True, metavar="BRANCH", help="The name that it gets.")
+@click.option("--no-train", is_flag=True, help="Only name it; `branchtrack continue` trains it on.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
+@click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@json_option
+@pass_command_line
+def promote(
+    line: CommandLine,
+    branch: str,
+    name: str,
+    no_train: bool,
+    reason: str,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Take a branch out of its trial, give it a name, and train it on to the end of the run.
+
+    With the id of a TRIAL that is the best branch of the change that helped most. It keeps the
+    order of data that its trial drew.
+
+    \b
+    Example: branchtrack promote demo/trial-lr-x0.5-3 --name cooler
+             branchtrack promote 3fa9 --name cooler --detach
+    """
+    from branchtrack import control
+    from branchtrack.control.trials.promotion import promote as keep
+    from branchtrack.db import runs
+
+    with line.database() as database:
+        if not no_train:
+            trust.require(line, database)
+        kept = keep(database, branch, name, actor=control.local_actor(), reason=reason)
+        with database.read() as connection:
+            ref = f"{runs.get_run(connection, kept.run_id).name}/{kept.name}"
+        if not as_json:
+            echo(f"{ref} is a branch of its own.", err=True)
+        if no_train:
+            _show({"branch": ref, "launch": None}, as_json)
+            return
+        payload = _continued(line, database, ref, reason, detach, as_json)
+    _show(payload, as_json)
+    exit_as([payload])
+
+
+def _continued(
+    line: CommandLine, database: Database, ref: str, reason: str, detach: bool, quiet: bool
+) -> dict[str, Any]:
+    from branchtrack import control
+    from branchtrack.analysis import payloads_requests
+    from branchtrack.launching import foreground
+
+    launch: Launch = control.continue_branch(
+        database, line.store, ref, actor=control.local_actor(), settings={}, reason=reason
+    )
+    if detach:
+        foreground.detach(line.config, launch.id)
+    else:
+        launch = show_launch(line, database, launch, quiet=quiet)
+    with database.read() as connection:
+        return payloads_requests.launch(connection, launch)
+
+
+def _show(payload: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(payload)
+    elif payload["launch"]:
+        echo("\n".join(launch_lines(payload)))

@@ -1,0 +1,65 @@
+"""How one training of a trial ended: its metric and its state, or why it has neither."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from branchtrack.core.lifecycle import LAUNCH_ENDS
+from branchtrack.core.records import Launch
+from branchtrack.core.trials.records import DIVERGED, DONE, LOST, Pair, Side, Spec
+from branchtrack.db import metrics, nodes, runs
+from branchtrack.db.orders import launches, withdrawals
+from branchtrack.errors import NotFound
+
+#: Launches of one side, if its process dies.
+_ATTEMPTS = 3
+
+
+def side_now(connection: Connection, spec: Spec, pair: Pair, side: Side) -> Side:
+    """Return a side as it is now; it has no launch if it is to be trained again."""
+    if not side.launch:
+        return side
+    try:
+        launch = launches.get(connection, side.launch)
+    except NotFound:
+        return replace(side, state=LOST, error="Its branch was purged.")
+    while (repeated := launches.repeated_by(connection, launch.id)) is not None:
+        launch = repeated
+    if launch.state not in LAUNCH_ENDS:
+        return side
+    if launch.state == "cancelled":
+        return replace(side, state=LOST, error=launch.error or "It was cancelled.")
+    if launch.state == "failed":
+        return _after_failure(side, launch)
+    return _measured(connection, spec, pair, side, launch)
+
+
+def _after_failure(side: Side, launch: Launch) -> Side:
+    error = launch.error or "Its process failed."
+    if side.attempts >= _ATTEMPTS:
+        return replace(side, state=LOST, error=error)
+    return replace(side, launch="", error=error)
+
+
+def _measured(connection: Connection, spec: Spec, pair: Pair, side: Side, launch: Launch) -> Side:
+    """Return a side whose process ended well, with the metric at its end."""
+    end = pair.step + spec.steps
+    if withdrawals.is_withdrawn(connection, launch):
+        return replace(side, state=LOST, error="It trained nothing.")
+    branch = runs.get_branch(connection, side.branch_id)
+    head = nodes.get(connection, branch.head_id) if branch.head_id else None
+    if head is None or head.step < end:
+        reached = "nothing" if head is None else f"step {head.step:,}"
+        return replace(side, state=LOST, error=f"It ended at {reached}, before step {end:,}.")
+    series = metrics.read(connection, [launch.segment_id], spec.metric).get(launch.segment_id)
+    points = None if series is None else series.cut(pair.step, end)
+    if points is None or not points.values.size:
+        error = f"Its training logged no {spec.metric} after step {pair.step:,}."
+        return replace(side, state=LOST, error=error)
+    value = float(points.values[-1])
+    if not math.isfinite(value):
+        return replace(side, state=DIVERGED, value=None, digest=head.state_digest, error="")
+    return replace(side, state=DONE, value=value, digest=head.state_digest, error="")

@@ -1,0 +1,241 @@
+"""What a trial would train: its nodes, its changes, when it is judged. It stores nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.control.launch_settings import resume_settings
+from branchtrack.core import tree
+from branchtrack.core.builtin_settings import SEED
+from branchtrack.core.forks import reversal, value_lists
+from branchtrack.core.names import as_name, valid_name
+from branchtrack.core.queries.directions import is_higher_better
+from branchtrack.core.queueing import valid_turn
+from branchtrack.core.records import Node
+from branchtrack.core.settings import Setting
+from branchtrack.core.trials import labels, looks
+from branchtrack.core.trials.records import CHANGE, SAME, SETTLED, Arm, Spec
+from branchtrack.db import metrics, nodes, segments
+from branchtrack.db.orders import launches, trials
+from branchtrack.errors import InvalidInput
+
+#: The error that a trial makes at most: a verdict `helps` or `hurts` of a change without effect.
+ERROR = 0.05
+STEPS, REPEATS, MOST_REPEATS = 100, 8, 100
+_METRICS = ("eval_loss", "loss")
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """What is asked for: a change of one state, tried in pairs.
+
+    ``settings`` and ``grid`` as of a fork order: each combination is a change of its own. With
+    ``same`` nothing is changed. With ``intervention`` the change is the one that the node made.
+    ``margin`` is the largest effect that does not matter, in the metric's unit, or a text such as
+    ``0.5%`` of its value at the node. ``name`` is that of the group of its branches. ``command``
+    (only the shell may set it), ``priority`` and ``labels`` are those of its launches.
+    """
+
+    nodes: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = STEPS
+    repeats: int = REPEATS
+    metric: str | None = None
+    margin: float | str | None = None
+    same: bool = False
+    intervention: bool = False
+    name: str | None = None
+    command: dict[str, Any] | None = None
+    priority: int | None = None
+    labels: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial that could be ordered; ``group`` is the name that the group of its branches gets."""
+
+    spec: Spec
+    kind: str
+    subject: str | None
+    nodes: tuple[Node, ...]
+    group: str
+
+
+def side_settings(spec: Spec, step: int, side: int, seed: int | None) -> dict[str, Any]:
+    """Return what a side of a pair (0: the control) changes at a resume of a node at ``step``."""
+    changes = spec.control if side == 0 else spec.arms[side - 1].settings
+    drawn = {} if seed is None else {SEED.name: seed, "reshuffle": True}
+    return {**changes, **drawn, "stop_at": step + spec.steps}
+
+
+def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
+    """Return the trial that an order stands for; the values of its settings are not checked yet.
+
+    Raises:
+        NotFound, Ambiguous: there is no such node.
+        InvalidInput: naming what cannot be tried.
+    """
+    starts = _starts(connection, order)
+    subject = starts[0].id if order.intervention else None
+    declared = resume_settings(connection, starts[0])
+    arms, control = _arms(order, declared), dict[str, Any]()
+    if order.intervention:
+        starts[0], control, arm = _intervention(connection, starts[0])
+        arms = [arm]
+    _check_size(connection, order, starts)
+    metric = _metric(connection, order.metric, starts[0])
+    is_reseeded = SEED.name in declared
+    if not is_reseeded and order.repeats > len(starts) and not order.same:
+        raise InvalidInput(
+            "repeats",
+            order.repeats,
+            f"at most {len(starts)}, one for each node: --at NODE,NODE,...",
+            what="This run has no seed that a resume could change: repeats would be the same.",
+        )
+    at = looks.looks(order.repeats)
+    spec = Spec(
+        nodes=tuple(node.id for node in starts),
+        arms=tuple(arms),
+        metric=metric,
+        steps=order.steps,
+        repeats=order.repeats,
+        at=at,
+        levels=looks.levels(at, ERROR / len(arms)),
+        higher_is_better=is_higher_better(metric),
+        control=control,
+        margin=_margin(connection, order.margin, metric, starts[0]),
+        floor=_floor(connection, starts[0].run_id, metric),
+        is_reseeded=is_reseeded,
+        command=None if order.command is None else dict(order.command),
+        **_turn(order),
+    )
+    kind = SAME if order.same else CHANGE
+    default = f"trial-{as_name(arms[0].label, 'change')}" if not order.same else "trial-aa"
+    return PlannedTrial(spec, kind, subject, tuple(starts), order.name or default[:60])
+
+
+def _starts(connection: Connection, order: TrialOrder) -> list[Node]:
+    if not order.nodes:
+        raise InvalidInput("node", "", "one or more nodes")
+    starts = [nodes.find(connection, ref) for ref in order.nodes]
+    if order.intervention and len(starts) > 1:
+        raise InvalidInput("node", order.nodes[1], "one intervention node at a time")
+    if order.name is not None:
+        valid_name(order.name, "name")
+    for number, node in enumerate(starts):
+        if node.run_id != starts[0].run_id:
+            raise InvalidInput("node", order.nodes[number], "nodes of one run")
+        if node.id in {other.id for other in starts[:number]}:
+            raise InvalidInput("node", order.nodes[number], "each node once")
+        if node.kind == "merge":
+            what = f"{node.id} is a merge: it has weights and no whole state to train from."
+            raise InvalidInput("node", node.id, "a node with its whole state", what=what)
+    return starts
+
+
+def _arms(order: TrialOrder, declared: Mapping[str, Setting]) -> list[Arm]:
+    """Return the changes that an order names."""
+    changes = bool(order.settings or order.grid)
+    if sum((changes, order.same, order.intervention)) != 1:
+        allowed = "changes (--set lr=x0.9), nothing at all (--aa), or the change of the node itself"
+        raise InvalidInput("settings", dict(order.settings), allowed)
+    if not changes:
+        return [Arm("nothing changed")] if order.same else []
+    if own := [name for name in (*order.settings, *order.grid) if name in labels.OF_TRIALS]:
+        raise InvalidInput(own[0], order.settings.get(own[0]), "other settings: a trial sets it")
+    grid = {name: value_lists.listed(declared.get(name), v) for name, v in order.grid.items()}
+    return [
+        Arm(labels.of_settings(settings), settings)
+        for combination in value_lists.combinations(order.settings, grid, declared)
+        for settings in [dict(combination.settings)]
+    ]
+
+
+def _turn(order: TrialOrder) -> dict[str, Any]:
+    turn = valid_turn(order.priority, order.labels, 0)
+    return {name: turn[name] for name in ("priority", "labels")}
+
+
+def _intervention(connection: Connection, node: Node) -> tuple[Node, dict[str, Any], Arm]:
+    """Return where the change of a node is tried, what takes it back, and the change.
+
+    A fork has the state of its parent, in which its change was not made yet.
+    """
+    if node.kind == "fork" and node.parent_id is not None and node.changes:
+        if launches.mode_of(connection, node.id) == "weights":
+            what = f"Fork {node.id} took the weights of its node alone."
+            raise InvalidInput("node", node.id, "a fork of a whole state", what=what)
+        start = nodes.get(connection, node.parent_id)
+        settings = {c.name: c.after for c in node.changes if c.name not in labels.OF_TRIALS}
+        return start, {}, Arm(labels.of_node(node), settings)
+    before = reversal.settings_before(node, resume_settings(connection, node))
+    return node, before, Arm(labels.of_node(node))
+
+
+def _check_size(connection: Connection, order: TrialOrder, starts: Sequence[Node]) -> None:
+    if not isinstance(order.repeats, int) or not 1 <= order.repeats <= MOST_REPEATS:
+        raise InvalidInput("repeats", order.repeats, f"a whole number from 1 to {MOST_REPEATS}")
+    if not isinstance(order.steps, int) or order.steps < 1:
+        raise InvalidInput("steps", order.steps, "a whole number of updates, 1 or more")
+    for node in starts:
+        last = node.settings.get("max_steps") or order.settings.get("max_steps")
+        last = last or segments.get(connection, node.segment_id).max_steps
+        if isinstance(last, int) and node.step + order.steps > last:
+            left = last - node.step
+            raise InvalidInput(
+                "steps",
+                order.steps,
+                f"1 to {left}, or an earlier node" if left > 0 else "an earlier node",
+                what=f"Training ends at step {last:,}: {max(0, left):,} updates are left after "
+                f"node {node.id} at step {node.step:,}.",
+            )
+
+
+def _metric(connection: Connection, metric: str | None, node: Node) -> str:
+    starts = nodes.starts(connection, node.run_id)
+    spans = tree.lineage(node.segment_id, starts.get)
+    names = metrics.names(connection, [span.segment for span in spans])
+    if metric is None:
+        metric = next((name for name in _METRICS if name in names), None)
+    if metric is None or metric not in names:
+        raise InvalidInput(
+            "metric", metric, ", ".join(names) or "a metric that the run has logged before the node"
+        )
+    return metric
+
+
+def _margin(
+    connection: Connection, margin: float | str | None, metric: str, node: Node
+) -> float | None:
+    if margin is None:
+        return None
+    is_share = isinstance(margin, str) and margin.strip().endswith("%")
+    allowed = "a number of 0 or more in the unit of the metric, or a share of it such as 0.5%"
+    try:
+        number = float(str(margin).strip().rstrip("%"))
+    except ValueError:
+        raise InvalidInput("margin", margin, allowed) from None
+    if not math.isfinite(number) or number < 0:
+        raise InvalidInput("margin", margin, allowed)
+    if not is_share:
+        return number
+    value = node.metrics.get(metric)
+    if value is None or not math.isfinite(value):
+        raise InvalidInput("margin", margin, f"a number: {metric} is not known at {node.id}")
+    return abs(value) * number / 100
+
+
+def _floor(connection: Connection, run_id: str, metric: str) -> float:
+    """Return what differs on this run although nothing was changed, as far as it was measured."""
+    measured = [
+        trial.floor
+        for trial in trials.of_run(connection, run_id)
+        if trial.kind == SAME and trial.state == SETTLED and trial.spec.metric == metric
+    ]
+    return measured[-1] or 0.0 if measured else 0.0

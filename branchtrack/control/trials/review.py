@@ -1,0 +1,136 @@
+"""All changes of a run put to the trial, within a budget: which of them helped?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.control.trials.ordering import create_trial
+from branchtrack.control.trials.planning import TrialOrder, plan_trial
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Node
+from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
+from branchtrack.db import nodes, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import groups, trials
+from branchtrack.errors import BranchtrackError, InvalidInput
+
+#: The repeats of each trial of a review; fewer than a trial by itself, for there are several.
+REPEATS = 6
+_KINDS = ("intervention", "fork")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A change of a run: its node and branch, the trial of it if there is one, or why it has none.
+
+    ``order`` is the trial that a review would order, ``steps`` what that trains at most.
+    """
+
+    node: Node
+    branch: str
+    trial: Trial | None = None
+    order: TrialOrder | None = None
+    steps: int = 0
+    why: str = ""
+
+
+def plan_review(
+    connection: Connection,
+    run_ref: str,
+    *,
+    steps: int,
+    repeats: int = REPEATS,
+    metric: str | None = None,
+    margin: float | str | None = None,
+    budget: int | None = None,
+    again: bool = False,
+) -> list[Reviewed]:
+    """Return the changes of a run in their order, each with its trial or the one to be ordered.
+
+    ``budget`` is the most updates that all new trials together may train: the first changes are
+    tried. A trial that there is counts, unless it is to be made ``again``.
+
+    Raises:
+        NotFound, Ambiguous: no such run. InvalidInput: it has no changes.
+    """
+    if budget is not None and budget < 1:
+        raise InvalidInput("budget", budget, "a number of updates, 1 or more")
+    run = runs.find_run(connection, run_ref)
+    order = TrialOrder((), steps=steps, repeats=repeats, metric=metric, margin=margin)
+    listed = _changes(connection, run.id)
+    if not listed:
+        what = f"{run.name} has no intervention and no fork with changes."
+        raise InvalidInput("run", run.name, "a run with interventions", what=what)
+    known = trials.of_nodes(connection, [node.id for node, _ in listed])
+    reviewed, left = [], budget
+    for node, branch in listed:
+        row = Reviewed(node, branch, known.get(node.id))
+        if row.trial is not None and row.trial.state in (RUNNING, SETTLED) and not again:
+            reviewed.append(row)
+            continue
+        row = _planned(connection, row, order, left)
+        left = left if left is None else left - row.steps
+        reviewed.append(row)
+    return reviewed
+
+
+def order_review(
+    database: Database,
+    store: Store,
+    reviewed: Sequence[Reviewed],
+    *,
+    actor: Actor | str,
+    reason: str = "",
+) -> list[Reviewed]:
+    """Order the trials that a review plans, and return its rows with them.
+
+    A trial that is refused leaves the others as they are; its row says why.
+    """
+    rows = []
+    for row in reviewed:
+        if row.order is not None:
+            try:
+                trial = create_trial(database, store, row.order, actor=actor, reason=reason)
+                row = replace(row, trial=trial, order=None)
+            except BranchtrackError as error:
+                row = replace(row, trial=None, order=None, why=str(error))
+        rows.append(row)
+    return rows
+
+
+def _changes(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
+    """Return the nodes of a run that changed something, with the names of their branches."""
+    tried = {group.id for group in groups.of_run(connection, run_id) if group.kind == GROUP}
+    branches = {
+        branch.id: branch.name
+        for branch in runs.list_branches(connection, run_id)
+        if branch.group_id not in tried and branch.trashed_at is None
+    }
+    return [
+        (node, branches[node.branch_id])
+        for node in reversed(nodes.list_of_run(connection, run_id))
+        if node.kind in _KINDS and node.changes and node.branch_id in branches
+    ]
+
+
+def _planned(
+    connection: Connection, row: Reviewed, order: TrialOrder, left: int | None
+) -> Reviewed:
+    """Return a row with the trial that is to be ordered, as long as training is left for it."""
+    last = row.node.settings.get("max_steps")
+    last = last or segments.get(connection, row.node.segment_id).max_steps
+    steps = order.steps if last is None else min(order.steps, last - row.node.step)
+    if steps < 1:
+        return replace(row, why="no updates are left after it")
+    order = replace(order, nodes=(row.node.id,), steps=steps, intervention=True)
+    try:
+        most = plan_trial(connection, order).spec.most_steps
+    except BranchtrackError as error:
+        return replace(row, why=str(error))
+    if left is not None and most > left:
+        return replace(row, why=f"the budget: it may train {most:,} updates, and {left:,} are left")
+    return replace(row, trial=None, order=order, steps=most)

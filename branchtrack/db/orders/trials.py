@@ -1,0 +1,168 @@
+"""Trials: rows that say what is tried, with their pairs and verdicts as they come in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from branchtrack.core.names import new_id
+from branchtrack.core.trials.judging import Verdict
+from branchtrack.core.trials.records import RUNNING, Pair, Spec, Trial
+from branchtrack.db import audit, runs, seals
+from branchtrack.db.tables import trials
+from branchtrack.errors import NotFound
+
+
+def create(
+    connection: Connection,
+    run_id: str,
+    spec: Spec,
+    *,
+    kind: str,
+    group_id: str,
+    subject: str | None,
+    actor: str,
+    reason: str,
+) -> Trial:
+    """Create a trial without pairs."""
+    now = time.time()
+    trial = Trial(
+        id=new_id(),
+        run_id=run_id,
+        group_id=group_id,
+        kind=kind,
+        subject=subject,
+        spec=spec,
+        pairs=(),
+        state=RUNNING,
+        verdicts=(None,) * len(spec.arms),
+        error="",
+        actor=actor,
+        reason=reason,
+        created_at=now,
+        updated_at=now,
+    )
+    connection.execute(trials.insert().values(**trial.row()))
+    _log(connection, trial, "created", actor, reason)
+    return trial
+
+
+def save(
+    connection: Connection,
+    trial: Trial,
+    *,
+    pairs: Sequence[Pair],
+    verdicts: Sequence[Verdict | None],
+    state: str = RUNNING,
+    error: str = "",
+    actor: str,
+) -> Trial | None:
+    """Store how far a trial is; None if another process has done so since it was read."""
+    changed = replace(
+        trial,
+        pairs=tuple(pairs),
+        verdicts=tuple(verdicts),
+        state=state,
+        error=error,
+        updated_at=max(time.time(), trial.updated_at + 1e-6),
+    )
+    names = ("pairs", "verdicts", "state", "error", "updated_at")
+    row = changed.row()
+    same = (trials.c.id == trial.id) & (trials.c.updated_at == trial.updated_at)
+    done = connection.execute(
+        trials.update().where(same).values(**{name: row[name] for name in names})
+    )
+    if not done.rowcount:
+        return None
+    seals.renew(connection, trials, trial.id)
+    if state != RUNNING or any(
+        new is not None and old is None
+        for new, old in zip(changed.verdicts, trial.verdicts, strict=True)
+    ):
+        _log(connection, changed, state, actor, error)
+    return changed
+
+
+def get(connection: Connection, trial_id: str) -> Trial:
+    """Return the trial with exactly that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(select(trials).where(trials.c.id == trial_id)).first()
+    if row is None:
+        raise NotFound("trial", trial_id)
+    return Trial.read({**row._mapping})
+
+
+def find(connection: Connection, ref: str) -> Trial:
+    """Return the trial whose id starts with ``ref``.
+
+    Raises:
+        NotFound: none. Ambiguous: several.
+    """
+    row = runs.one_by_prefix(connection, select(trials), trials.c.id, "trial", ref)
+    if row is None:
+        raise NotFound("trial", ref)
+    return Trial.read({**row._mapping})
+
+
+def of_run(connection: Connection, run_id: str) -> list[Trial]:
+    """Return the trials of a run, oldest first."""
+    return _listed(connection, trials.c.run_id == run_id)
+
+
+def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, Trial]:
+    """Return the newest trial of the change of each intervention node, by the node's id."""
+    listed = _listed(connection, trials.c.subject.in_(list(node_ids)))
+    return {trial.subject: trial for trial in listed if trial.subject is not None}
+
+
+def of_group(connection: Connection, group_id: str) -> Trial | None:
+    """Return the trial whose branches are a group."""
+    listed = _listed(connection, trials.c.group_id == group_id)
+    return listed[-1] if listed else None
+
+
+def running(connection: Connection) -> list[Trial]:
+    """Return the trials that are not over, oldest first."""
+    return _listed(connection, trials.c.state == RUNNING)
+
+
+def _listed(connection: Connection, condition: Any) -> list[Trial]:
+    query = select(trials).where(condition).order_by(trials.c.created_at, trials.c.id)
+    return [Trial.read({**row._mapping}) for row in connection.execute(query)]
+
+
+def _log(connection: Connection, trial: Trial, state: str, actor: str, reason: str) -> None:
+    payload: dict[str, Any] = {
+        "changes": [arm.label for arm in trial.spec.arms],
+        "metric": trial.spec.metric,
+        "nodes": list(trial.spec.nodes),
+        "steps": trial.spec.steps,
+        "pairs": len(trial.pairs),
+    }
+    if trial.subject:
+        payload["node"] = trial.subject
+    if any(trial.verdicts):
+        payload["verdicts"] = [
+            None
+            if verdict is None
+            else {name: getattr(verdict, name) for name in ("verdict", "effect", "low", "high")}
+            for verdict in trial.verdicts
+        ]
+    seals.renew(connection, trials, trial.id)
+    audit.append(
+        connection,
+        trial.run_id,
+        kind="trial",
+        ref=trial.id,
+        state=state,
+        actor=actor,
+        reason=reason,
+        payload=payload,
+    )
