@@ -165,8 +165,8 @@ def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         savings.alike(plan, outcomes),
         "`steps` are those of all lengths together: the trunk to its last node, and each cool-down "
         f"of {more} updates ({more / max(lengths):.0%} to {more / min(lengths):.0%} of a length); "
-        "or each length from scratch. They are what is compared, not `seconds`, which depend on what "
-        "else the machine did. All arms have the same seeds, data, batches of 16, warm-up of "
+        "or each length from scratch. They are what is compared, not `seconds`, which depend on "
+        "what else the machine did. All arms have the same seeds, data, batches of 16, warm-up of "
         f"{_WARM_UP} updates, AdamW and weight decay.",
         *([] if plan.quick else [_search()]),
         f"The branches of the first seed are those of `branchtrack {command}`.",
