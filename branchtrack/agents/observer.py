@@ -11,15 +11,19 @@ from sqlalchemy import Connection, and_, or_, select
 
 from branchtrack.analysis import curves
 from branchtrack.core import capabilities, lifecycle, tree
-from branchtrack.core.agents.views import Curve, SeenBranch, SeenNode, View
+from branchtrack.core.agents.views import Curve, SeenBranch, SeenNode, SeenTrial, View
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.records import Branch, Request, Segment
+from branchtrack.core.trials.judging import WORDS
+from branchtrack.core.trials.outcomes import judged
+from branchtrack.core.trials.records import GROUP, RUNNING, Trial
 from branchtrack.db import metrics, requests, runs, segments
 from branchtrack.db import nodes as node_rows
+from branchtrack.db.orders import groups, trials
 from branchtrack.db.tables import nodes
 
-#: The newest points of a curve that are looked at, nodes of a line, and requests.
-MOST_POINTS, MOST_NODES, MOST_REQUESTS = 2000, 300, 20
+#: The newest points of a curve that are looked at, nodes of a line, requests, and trials.
+MOST_POINTS, MOST_NODES, MOST_REQUESTS, MOST_TRIALS = 2000, 300, 20, 10
 #: Metrics that a warning names.
 _MOST_NAMED = 12
 
@@ -27,7 +31,7 @@ _MOST_NAMED = 12
 def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()) -> View:
     """Return the view of a branch; ``wanted`` are the metrics to read, all if it is empty."""
     run = runs.get_run(connection, branch.run_id)
-    branches = runs.list_branches(connection, run.id)
+    branches = _branches(connection, branch)
     by_id = {segment.id: segment for segment in segments.list_of_run(connection, run.id)}
     last = metrics.last_values(connection, [b.segment_id for b in branches if b.segment_id])
     starts = _starts(connection, branches)
@@ -52,6 +56,7 @@ def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()
         nodes=_line(connection, branch),
         siblings=[each for key, each in seen.items() if key != branch.id],
         tried=[_request(row) for row in tried],
+        trials=_trials(connection, run.id),
         actions=[*capabilities.read(segment.offers).actions] if segment else [],
         own=seen[branch.id],
         evaluates=bool(segment and capabilities.read(segment.offers).evaluates),
@@ -75,6 +80,42 @@ def metric_warning(connection: Connection, branch: Branch, metric: str) -> str:
     listed = ", ".join(logged[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     run = runs.get_run(connection, branch.run_id).name
     return f"{run} has logged no metric {metric!r} yet. It has {listed}."
+
+
+def _branches(connection: Connection, branch: Branch) -> list[Branch]:
+    """Return the branches of a run but for those of trials; the one that is watched is there."""
+    listed = groups.of_run(connection, branch.run_id)
+    tried = {group.id for group in listed if group.kind == GROUP}
+    return [
+        other
+        for other in runs.list_branches(connection, branch.run_id)
+        if other.group_id not in tried or other.id == branch.id
+    ]
+
+
+def _trials(connection: Connection, run_id: str) -> list[SeenTrial]:
+    """Return the changes of the newest trials of a run, the oldest first."""
+    listed = trials.latest(connection, run_id, MOST_TRIALS)
+    at = node_rows.by_ids(connection, [ref for trial in listed for ref in trial.spec.nodes])
+    return [
+        _seen_trial(trial, arm, [at[ref].step for ref in trial.spec.nodes if ref in at])
+        for trial in listed
+        for arm in range(len(trial.spec.arms))
+    ]
+
+
+def _seen_trial(trial: Trial, arm: int, steps: Sequence[int]) -> SeenTrial:
+    verdict = judged(trial, trial.pairs)[arm]
+    is_pending = trial.state == RUNNING and trial.verdicts[arm] is None
+    return SeenTrial(
+        change=trial.spec.arms[arm].label,
+        steps=steps,
+        metric=trial.spec.metric,
+        verdict="pending" if is_pending else WORDS[verdict.verdict],
+        **{}
+        if is_pending
+        else {"effect": verdict.effect, "low": verdict.low, "high": verdict.high},
+    )
 
 
 def _curve(connection: Connection, branch: Branch, name: str) -> Curve:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from branchtrack import control, processes
-from branchtrack.agents.execution import Executor, Outcome, actor_of, size_of
+from branchtrack.agents.execution import Executor, Outcome, actor_of
 from branchtrack.agents.observer import observe, run_steps
 from branchtrack.core import lifecycle
 from branchtrack.core.agents import budgets
@@ -96,7 +96,7 @@ class Runner:
         """Take over what the process before asked for and could not note; return True."""
         with self._database.read() as connection:
             rows = requests.of_agent(connection, self.agent.id)[::-1]
-            steps = run_steps(connection, self._branch())
+            updates = run_steps(connection, self._branch())
         for row in rows:
             # A hold while a model is asked has no key; an order of a branch cannot have one.
             is_decision = row.key is not None or row.kind == "resume"
@@ -105,7 +105,8 @@ class Runner:
                 waits = {"request": row.id, "launch": None, "follow": is_branch}
                 self._memory.setdefault("pending", []).append(waits)
                 self._memory["known"] = row.seq
-                self._spend(self._spent.intervened(steps, branches=int(is_branch)))
+                ordered = (row.payload.get("trial") or {}).get("most_steps", 0)
+                self._spend(self._spent.intervened(updates, branches=int(is_branch), steps=ordered))
         return True
 
     def _work(self) -> tuple[str, str] | None:
@@ -167,12 +168,11 @@ class Runner:
         is_branch = isinstance(decision, Fork | Rollback)
         waits = {"request": outcome.request_id, "launch": outcome.launch_id, "follow": is_branch}
         self._memory.setdefault("pending", []).append(waits)
-        branches, steps = size_of(view, decision)
         with self._database.read() as connection:
             updates = run_steps(connection, self._branch())
             (newest,) = requests.of_agent(connection, self.agent.id, 1)
         self._memory["known"] = newest.seq
-        self._spend(self._spent.intervened(updates, branches=branches, steps=steps))
+        self._spend(self._spent.intervened(updates, branches=outcome.branches, steps=outcome.steps))
 
     def _settle_pending(self, view: View) -> None:
         """Take note of what was asked for and has ended."""
@@ -219,8 +219,9 @@ class Runner:
     def _looks(self, view: View) -> bool:
         """Return whether there is anything that was not looked at before."""
         seen = (view.branch, view.step, view.status, [len(curve) for curve in view.curves.values()])
-        is_new = (*seen, *(s.step for s in view.siblings)) != self._seen
-        self._seen = (*seen, *(s.step for s in view.siblings))
+        others = (*(s.step for s in view.siblings), *(trial.verdict for trial in view.trials))
+        is_new = (*seen, *others) != self._seen
+        self._seen = (*seen, *others)
         return is_new
 
     def _over(self, view: View) -> tuple[str, str] | None:

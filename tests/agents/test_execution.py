@@ -9,15 +9,18 @@ import pytest
 
 from branchtrack.agents.execution import Outcome, actor_of, size_of
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.agents.decisions import Act, Fork, Nothing, Rollback, Set
+from branchtrack.core.agents.decisions import Act, Fork, Nothing, Rollback, Set, Try
+from branchtrack.core.trials.records import Trial
 from branchtrack.db import audit
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, trials
 from tests.agents.benches import executor, hired, look, requests_of
+from tests.control.trials import samples
 from tests.core.agents.seen import nodes as seen_nodes
 from tests.core.agents.seen import view
-from tests.trees_for_tests import make_forked_tree, make_tree
+from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
+HALVED = Try(node="demo@10", settings={"lr": "x0.5"}, steps=5, repeats=4, reason="is it flat?")
 LOWER = Set(values={"lr": 0.001}, reason="it is flat")
 
 
@@ -98,15 +101,17 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_raised(
 
 
 @pytest.mark.parametrize("mode", ["observe", "propose", "act"])
-@pytest.mark.parametrize("kind", [Fork, Rollback])
+@pytest.mark.parametrize("kind", [Fork, Rollback, Try])
 def test_nodes_of_other_runs_are_out_of_reach(
     sqlite_database: Database, store: Store, kind: Any, mode: str
 ) -> None:
     make_tree(sqlite_database, store)
     other = make_tree(sqlite_database, store, name="secret")
     node = other.node("main", 0, kind="root")
-    outcome = carry_out(sqlite_database, store, kind(node=node.id, reason="why"), mode=mode)
-    assert outcome.kind == "refused" and "no node of demo" in (outcome.error or "")
+    more = {"settings": {"lr": 1}} if kind is Try else {}
+    outcome = carry_out(sqlite_database, store, kind(node=node.id, reason="why", **more), mode=mode)
+    why = "mode act" if kind is Try and mode == "propose" else "no node of demo"
+    assert outcome.kind == "refused" and why in (outcome.error or "")
     assert requests_of(other) == []
 
 
@@ -119,6 +124,93 @@ def test_beyond_its_budget_an_agent_asks_for_nothing(
         outcome = carry_out(sqlite_database, store, decision, agent=agent)
         assert outcome.kind == "refused"
     assert requests_of(tree) == []
+
+
+def trials_of(tree: Tree) -> list[Trial]:
+    with tree.database.read() as connection:
+        return trials.of_run(connection, tree.run.id)
+
+
+def test_a_trial_in_act_is_ordered_in_the_name_of_the_agent(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    outcome = carry_out(sqlite_database, store, HALVED)
+    (trial,) = trials_of(tree)
+    assert (outcome.kind, outcome.trial_id) == ("acted", trial.id)
+    assert (outcome.branches, outcome.steps) == (1, 4 * 2 * 5)
+    assert (trial.actor, trial.reason, trial.state) == (
+        "guard (policy)",
+        "is it flat?",
+        "running",
+    )
+    (request,) = requests_of(tree)
+    assert (request.id, request.state, request.result) == (
+        outcome.request_id,
+        "done",
+        {"trial": trial.id},
+    )
+
+
+def test_several_values_are_one_trial_that_trains_more(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    two = HALVED.model_copy(update={"settings": {"lr": ["x0.5", "x3"]}})
+    assert carry_out(sqlite_database, store, two).steps == 4 * 3 * 5
+    assert len(trials_of(tree)) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"budget": {"steps": 39}}, "40 of 39 steps"),
+        ({"budget": {"branches": 0}}, "1 of 0 branches"),
+        ({"mode": "propose"}, "in the mode act"),
+    ],
+)
+def test_a_trial_beyond_its_budget_or_mode_is_refused(
+    sqlite_database: Database, store: Store, facts: Any, words: str
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    outcome = carry_out(sqlite_database, store, HALVED, **facts)
+    assert outcome.kind == "refused" and words in (outcome.error or "")
+    assert trials_of(tree) == [] and requests_of(tree) == []
+
+
+def test_a_trial_within_its_budget_is_ordered(sqlite_database: Database, store: Store) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    budget = {"steps": 40, "branches": 1}
+    assert carry_out(sqlite_database, store, HALVED, budget=budget).kind == "acted"
+    assert len(trials_of(tree)) == 1
+
+
+def test_a_trial_in_observe_is_only_noted(sqlite_database: Database, store: Store) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    assert carry_out(sqlite_database, store, HALVED, mode="observe").kind == "observed"
+    assert trials_of(tree) == []
+    with sqlite_database.read() as connection:
+        assert audit.first_broken_seq(connection, tree.run.id) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"node": "ffffffff"},
+        {"settings": {"speed": 1}},
+        {"settings": {"stop_at": 12}},
+        {"settings": {"lr": -1}},
+        {"steps": 5000},
+        {"metric": "nothing"},
+    ],
+)
+def test_what_cannot_be_tried_is_refused(
+    sqlite_database: Database, store: Store, changed: Any
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    outcome = carry_out(sqlite_database, store, HALVED.model_copy(update=changed))
+    assert outcome.kind == "refused" and outcome.error
+    assert trials_of(tree) == []
 
 
 def test_nothing_is_nothing(sqlite_database: Database, store: Store) -> None:

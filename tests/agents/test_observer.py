@@ -14,6 +14,8 @@ from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from tests.agents.benches import look
 from tests.control.samples import SET_LR
+from tests.control.trials import samples
+from tests.control.trials.test_advancing import CLEAR
 from tests.trees_for_tests import make_forked_tree, make_tree
 
 
@@ -114,3 +116,26 @@ def test_of_a_long_curve_the_newest_points_alone_are_seen(
     tree.points("main", "loss", steps, [math.nan if step < 10 else 1.0 for step in steps])
     curve = look(sqlite_database).curve("loss")
     assert (curve.steps[0], len(curve)) == (20, observer.MOST_POINTS)
+
+
+def test_the_verdicts_of_trials_are_seen_and_their_branches_are_not(
+    sqlite_database: Database, store: Store
+) -> None:
+    samples.grown(sqlite_database, store)
+    trial = samples.ordered(sqlite_database, store)
+    seen = look(sqlite_database)
+    assert [each.line for each in seen.trials] == ["trial of lr=x0.5 at step 10: pending"]
+    assert seen.siblings == []
+    samples.train_all(sqlite_database, store, trial, *CLEAR)
+    (tried,) = look(sqlite_database).trials
+    assert (tried.change, tried.steps, tried.metric) == ("lr=x0.5", [10], "eval_loss")
+    assert tried.verdict == "helps" and tried.effect is not None and tried.effect < 0
+    assert "helps, eval_loss -" in tried.line and look(sqlite_database).siblings == []
+
+
+def test_a_branch_of_a_trial_sees_itself(sqlite_database: Database, store: Store) -> None:
+    samples.grown(sqlite_database, store)
+    name = samples.ordered(sqlite_database, store).branches[0]
+    seen = look(sqlite_database, f"demo/{name}")
+    assert seen.own is not None and seen.own.name == name
+    assert [each.name for each in seen.siblings] == ["main"]

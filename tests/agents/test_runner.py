@@ -11,11 +11,12 @@ from branchtrack import control
 from branchtrack.agents import runner as runners
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control.proposals import agent_orders
-from branchtrack.core.agents.decisions import Act, Decision, Fork, Nothing, Set
+from branchtrack.core.agents.decisions import Act, Decision, Fork, Nothing, Set, Try
 from branchtrack.core.records import Request
 from branchtrack.db import requests
 from branchtrack.db.engine import Database
 from tests.agents.benches import Deciding, again, executor, hired, look, requests_of, runner
+from tests.control.trials import samples
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
 LOWER = Set(values={"lr": 0.001}, reason="it is flat")
@@ -183,3 +184,54 @@ def test_it_notes_up_to_where_it_has_looked_once_it_has_asked(
     view, looked = look(sqlite_database), again(sqlite_database, agent).memory["looked"]
     assert (looked["branch"], looked["step"]) == (view.branch, view.step)
     assert before <= looked["began"] <= time.time() and len(requests_of(tree)) == 1
+
+
+HALVED = Try(node="demo@10", settings={"lr": "x0.5"}, steps=5, repeats=4, reason="is it flat?")
+
+
+def test_a_trial_counts_what_it_trains_at_most_and_is_not_waited_for(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    controller, lines = Deciding([HALVED], [LOWER]), list[str]()
+    agent = hired(sqlite_database)
+    works = runner(sqlite_database, store, agent, controller, lines)
+    works._work()
+    spent = again(sqlite_database, agent).spent
+    assert (spent["interventions"], spent["branches"], spent["steps"]) == (1, 1, 40)
+    advance(tree, 31)
+    works._work()
+    advance(tree, 32)
+    works._work()
+    assert controller.lists == [], lines
+    assert [request.kind for request in requests_of(tree)] == ["resume", "set"]
+    assert again(sqlite_database, agent).memory["branch"] == "main"
+
+
+def test_a_trial_that_a_killed_process_ordered_is_counted_once(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    agent = hired(sqlite_database)
+    executor(sqlite_database, store).carry_out(agent, look(sqlite_database), HALVED, "1:0")
+    works = runner(sqlite_database, store, agent, Deciding(), [])
+    for _ in range(2):
+        works._adopt()
+    spent = again(sqlite_database, agent).spent
+    assert (spent["interventions"], spent["branches"], spent["steps"]) == (1, 1, 40)
+    works._work()
+    assert again(sqlite_database, agent).memory["branch"] == "main"
+    assert len(requests_of(tree)) == 1
+
+
+def test_a_verdict_is_something_new_to_look_at(sqlite_database: Database, store: Store) -> None:
+    samples.grown(sqlite_database, store)
+    trial = samples.ordered(sqlite_database, store, repeats=2)
+    controller = Deciding()
+    works = runner(sqlite_database, store, hired(sqlite_database), controller, [])
+    works._work()
+    works._work()
+    assert len(controller.outcomes) == 1
+    samples.train_all(sqlite_database, store, trial, [2.0, 1.0], [2.1, 1.2])
+    works._work()
+    assert len(controller.outcomes) == 2

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from branchtrack.core.nonfinite import spelled
+from branchtrack.schemas.trials import Trial, Tried
 
 #: Items of a list, and characters of a text, in an answer that is not detailed.
 MOST, MOST_TEXT = 12, 300
@@ -51,6 +52,24 @@ def rounded(value: Any) -> Any:
 def metrics(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return metrics by name with five digits, without the project's own series."""
     return {name: rounded(value) for name, value in values.items() if "/" not in name}
+
+
+def verdicts(trial: Trial) -> list[str]:
+    """Return what a trial shows of each change: ``lr=x0.5: helps, loss -0.005 (-0.006 to ...)``."""
+    return [_verdict(change, trial.metric) for change in trial.changes]
+
+
+def _verdict(change: Tried, metric: str) -> str:
+    words = f"{change.label}: {change.words}"
+    if change.effect is not None:
+        words += f", {metric} {change.effect:+.3g}"
+    if change.low is not None and change.high is not None:
+        words += f" ({change.low:+.3g} to {change.high:+.3g})"
+    if change.why:
+        words += f"; {change.why}"
+    if change.more:
+        words += f"; about {change.more} repeats more would settle it"
+    return words
 
 
 def plain(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,11 @@ from typing import Any
 from branchtrack.agents.tools import answers
 from branchtrack.agents.tools.answers import Name
 from branchtrack.client.client import Client
+from branchtrack.errors import InvalidInput
 from branchtrack.schemas.runs import BranchLine
+from branchtrack.schemas.trials import Trial
 
+_TRIAL = ("id", "kind", "node", "state", "error", "metric", "steps", "repeats", "actor", "reason")
 _NODE = ("id", "branch", "parent", "step", "kind", "message", "actor")
 
 
@@ -124,9 +127,43 @@ class Readers:
         listed = [answers.chosen(alert, *names) for alert in page.alerts]
         return answers.plain({"alerts": listed[-20:], "cursor": page.cursor, "more": page.more})
 
+    def verdict(
+        self, trial: Name | None = None, run: Name | None = None, detail: bool = False
+    ) -> dict[str, Any]:
+        """What trials show: one trial by its id (with detail its pairs too), or all of a run and
+        which of the run's interventions helped. The effect is with the change less without it.
+        Exactly one of trial and run. Do not call a change good that no trial shows to help."""
+        if (trial is None) == (run is None):
+            raise InvalidInput("trial", trial, "either a trial or a run")
+        if trial is not None:
+            return answers.plain(_trial(self._client.trial(trial), pairs=detail))
+        review = self._client.review(run or "")
+        tried = [_trial(record) for record in self._client.trials(run or "")[::-1]]
+        changes = [
+            answers.chosen(row, "node", "branch", "step", "text", "actor", "words", "why")
+            for row in review.changes
+        ]
+        most = 100 if detail else answers.MOST
+        counts = ("helped", "hurt", "none", "inconclusive", "untried")
+        return answers.plain(
+            {
+                "trials": answers.cut(tried, most, "trials"),
+                "interventions": answers.cut(changes, most, "interventions"),
+                "counts": {name: getattr(review, name) for name in counts},
+            }
+        )
+
     def _branch(self, run: str, line: BranchLine) -> dict[str, Any]:
         facts = answers.chosen(line, "name", "status", "step", "max_steps", "head", "forked_from")
         if line.status not in ("running", "paused", "finished", "stopped"):
             return facts
         last = {each.name: each.value for each in self._client.metrics(run, line.name)}
         return {**facts, "last": answers.metrics(last)}
+
+
+def _trial(record: Trial, *, pairs: bool = False) -> dict[str, Any]:
+    """Return a trial with its verdicts, and with the values of its pairs, the control's first."""
+    answer = {**answers.chosen(record, *_TRIAL), "verdicts": answers.verdicts(record)}
+    if pairs:
+        answer["pairs"] = [[answers.rounded(value) for value in p.values] for p in record.pairs]
+    return answer

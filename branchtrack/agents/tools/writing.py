@@ -12,12 +12,24 @@ from branchtrack.agents.tools import answers
 from branchtrack.agents.tools.answers import Name, Seconds
 from branchtrack.client.client import Client
 from branchtrack.core import lifecycle
+from branchtrack.core.trials.records import RUNNING
 from branchtrack.errors import InvalidInput, NotAnswered, NotFound
 from branchtrack.schemas.requests import Request
 
 #: Seconds that a tool waits at most: clients give up on an answer after a minute.
 LONGEST = 50.0
 _REQUEST = ("id", "kind", "state", "requested", "before", "applied", "effective", "result", "step")
+_TRIAL = (
+    "id",
+    "run",
+    "state",
+    "error",
+    "metric",
+    "steps",
+    "repeats",
+    "trained_steps",
+    "most_steps",
+)
 _LAUNCH = ("launch", "run", "branch", "node", "state", "status", "about", "step", "max_steps")
 
 
@@ -52,6 +64,29 @@ class Writers:
         launches = self._client.resume(node, settings, reason=reason, **fields)
         return answers.plain({"launches": [answers.chosen(each, *_LAUNCH) for each in launches]})
 
+    def trial(
+        self,
+        node: Name,
+        settings: dict[str, Any],
+        reason: str,
+        steps: int = 100,
+        repeats: int = 8,
+        metric: Name | None = None,
+        margin: float | str | None = None,
+    ) -> dict[str, Any]:
+        """Find out whether a change helps: pairs of forks of a node, with these settings and
+        without, from the same state with the same data, each trained for some steps. A list of
+        values tries each. It trains at most repeats x (1 + changes) x steps updates, and ends as
+        soon as it is settled. Differences within the margin (a number, or "0.5%") do not matter.
+        `wait` for it, then ask `verdict`: a worker has to train it."""
+        more = {"metric": metric, "margin": margin}
+        fields = {key: value for key, value in more.items() if value is not None}
+        answer = self._client.try_change(
+            node, settings, reason=reason, steps=steps, repeats=repeats, **fields
+        )
+        changes = [change.label for change in answer.changes]
+        return answers.plain({**answers.chosen(answer, *_TRIAL), "changes": changes})
+
     def propose(
         self,
         reason: str,
@@ -77,28 +112,34 @@ class Writers:
         request: Name | None = None,
         launch: Name | None = None,
         branch: Name | None = None,
+        trial: Name | None = None,
         until_step: int | None = None,
         seconds: Seconds = 30.0,
     ) -> dict[str, Any]:
-        """Wait until a request has ended, a launch trains or has ended, or a branch (RUN/BRANCH)
-        has reached a step or stopped training. Exactly one of request, launch and branch; 50
-        seconds at most: call it again. "done" says whether it came to that."""
-        names = {"request": request, "launch": launch, "branch": branch}
+        """Wait until a request or a trial has ended, a launch trains or has ended, or a branch
+        (RUN/BRANCH) has reached a step or stopped training. Exactly one of request, launch, branch
+        and trial; 50 seconds at most: call it again. "done" says whether it came to that."""
+        names = {"request": request, "launch": launch, "branch": branch, "trial": trial}
         if sum(value is not None for value in names.values()) != 1:
-            raise InvalidInput("request", request, "exactly one of request, launch and branch")
+            raise InvalidInput("request", request, "exactly one of request, launch, branch, trial")
         deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST)
         while True:
-            done, answer = self._look(request, launch, branch, until_step)
+            done, answer = self._look(request, launch, branch, trial, until_step)
             if done or time.monotonic() >= deadline:
                 return answers.plain({"done": done, **answer})
             time.sleep(0.5)
 
     def _look(
-        self, request: str | None, launch: str | None, branch: str | None, until_step: int | None
+        self,
+        request: str | None,
+        launch: str | None,
+        branch: str | None,
+        trial: str | None,
+        until_step: int | None,
     ) -> tuple[bool, dict[str, Any]]:
         if request is not None:
-            answer = self._client.show_request(request)
-            return answer.has_ended, self._request(answer)
+            record = self._client.show_request(request)
+            return record.has_ended, self._request(record)
         if launch is not None:
             order = self._client.launch(launch)
             trains = order.status in lifecycle.LIVE
@@ -106,6 +147,10 @@ class Writers:
                 trains or order.state in lifecycle.LAUNCH_ENDS,
                 answers.chosen(order, *_LAUNCH, "error"),
             )
+        if trial is not None:
+            tried = self._client.trial(trial)
+            answer = answers.chosen(tried, *_TRIAL)
+            return tried.state != RUNNING, {**answer, "verdicts": answers.verdicts(tried)}
         run, _, name = (branch or "").partition("/")
         name = name or self._client.run(run).default_branch
         line = next((each for each in self._client.branches(run) if each.name == name), None)

@@ -102,7 +102,12 @@ def _fields(planned: PlannedTrial, order: TrialOrder) -> dict[str, Any]:
         "mode": default_mode(planned.nodes[0]),
         "name": None,
         "settings": settings,
-        "trial": {"steps": spec.steps, "repeats": spec.repeats, "metric": spec.metric},
+        "trial": {
+            "steps": spec.steps,
+            "repeats": spec.repeats,
+            "metric": spec.metric,
+            "most_steps": spec.most_steps,
+        },
     }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from branchtrack.core.plain_values import LARGEST
 from branchtrack.errors import InvalidInput
 
 Reason = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\w")]
@@ -59,7 +60,22 @@ class Fork(_Decision):
     name: str | None = None
 
 
-Decision = Nothing | Set | Act | Rollback | Fork
+class Try(_Decision):
+    """Train pairs of forks of a node, with other settings and without: does the change help?
+
+    As an order of a trial; ``steps`` are the updates of each training, ``repeats`` the pairs at
+    most.
+    """
+
+    action: Literal["trial"] = "trial"
+    node: NodeRef
+    settings: dict[str, Any] = Field(min_length=1)
+    steps: int = Field(100, ge=1, le=LARGEST)
+    repeats: int = Field(8, ge=1, le=100)
+    metric: str | None = None
+
+
+Decision = Nothing | Set | Act | Rollback | Fork | Try
 _ADAPTER: TypeAdapter[Decision] = TypeAdapter(Annotated[Decision, Field(discriminator="action")])
 
 
@@ -85,7 +101,7 @@ def schema() -> dict[str, Any]:
 def payload(decision: Decision) -> dict[str, Any]:
     """Return a decision about a running training as the payload of a request.
 
-    A fork is no request to the training; see `order`.
+    A fork and a trial are no requests to the training: they are orders.
     """
     if isinstance(decision, Set):
         return {"kind": "set", "values": dict(decision.values)}
@@ -102,6 +118,8 @@ def describe(decision: Decision) -> str:
         return f"roll back to {decision.node}" + _with(decision.values)
     if isinstance(decision, Fork):
         return f"fork {decision.node}" + _with(decision.settings)
+    if isinstance(decision, Try):
+        return f"try {_pairs(decision.settings)} at {decision.node} for {decision.steps:,} updates"
     return decision.action
 
 

@@ -70,12 +70,42 @@ class SeenBranch:
 
 
 @dataclass(frozen=True)
+class SeenTrial:
+    """A change that was tried or is being tried: what its pairs show, in the metric's unit.
+
+    ``verdict`` as people read it; ``pending`` while it is not settled. ``steps`` are those of the
+    nodes that its pairs begin at.
+    """
+
+    change: str
+    steps: Sequence[int]
+    metric: str
+    verdict: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def line(self) -> str:
+        """The trial as ``trial of lr=x0.5 at step 100: helps, loss -0.005 (-0.006 to -0.004)``."""
+        where = ", ".join(map(str, self.steps))
+        words = f"trial of {self.change} at step {where}: {self.verdict}"
+        if self.effect is None:
+            return words
+        words += f", {self.metric} {self.effect:+.3g}"
+        if self.low is None or self.high is None:
+            return words
+        return f"{words} ({self.low:+.3g} to {self.high:+.3g})"
+
+
+@dataclass(frozen=True)
 class View:
     """A branch at a moment, with the rest of its run.
 
     ``curves`` have the branch's points by metric, ``nodes`` its line from the root (oldest first),
-    ``siblings`` the run's other branches. ``tried`` are its latest requests with their outcomes,
-    the newest first.
+    ``siblings`` the run's other branches but for those of trials. ``tried`` are its latest requests
+    with their outcomes, the newest first; ``trials`` the changes that trials of the run are about,
+    the newest last.
     """
 
     run: str
@@ -89,6 +119,7 @@ class View:
     nodes: Sequence[SeenNode] = ()
     siblings: Sequence[SeenBranch] = ()
     tried: Sequence[Mapping[str, Any]] = ()
+    trials: Sequence[SeenTrial] = ()
     actions: Sequence[str] = ()
     own: SeenBranch | None = None
     evaluates: bool = False

@@ -116,6 +116,13 @@ def of_run(connection: Connection, run_id: str) -> list[Trial]:
     return _listed(connection, trials.c.run_id == run_id)
 
 
+def latest(connection: Connection, run_id: str, count: int) -> list[Trial]:
+    """Return the newest trials of a run, oldest first."""
+    query = select(trials).where(trials.c.run_id == run_id)
+    newest = query.order_by(trials.c.created_at.desc(), trials.c.id.desc()).limit(count)
+    return [Trial.read({**row._mapping}) for row in connection.execute(newest)][::-1]
+
+
 def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, Trial]:
     """Return the newest trial of the change of each intervention node, by the node's id."""
     listed = _listed(connection, trials.c.subject.in_(list(node_ids)))

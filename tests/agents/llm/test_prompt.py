@@ -9,7 +9,7 @@ from typing import Any
 
 from branchtrack.agents.llm import prompt
 from branchtrack.core.agents.records import Agent
-from branchtrack.core.agents.views import View
+from branchtrack.core.agents.views import SeenTrial, View
 from tests.core.agents.seen import branch, curve, nodes, view
 
 AGENT = Agent(
@@ -106,3 +106,23 @@ def test_the_best_node_is_that_of_the_evaluations() -> None:
 def test_what_the_product_measures_itself_is_no_curve() -> None:
     seen = view(curves={"loss": curve([1.0]), "stall/copy_ms": curve([2.0])})
     assert set(told(seen)["curves"]) == {"loss"}
+
+
+def test_the_verdicts_of_trials_are_short_lines() -> None:
+    trials = [
+        SeenTrial("lr=x0.5", [100], "loss", "helps", -0.005, -0.006, -0.004),
+        SeenTrial("lr=x3", [60, 100], "loss", "pending"),
+        SeenTrial("lr=x2", [100], "loss", "inconclusive", 0.25),
+    ]
+    data = told(replace(view([1.0]), trials=trials))
+    assert data["trials"] == [
+        "trial of lr=x0.5 at step 100: helps, loss -0.005 (-0.006 to -0.004)",
+        "trial of lr=x3 at step 60, 100: pending",
+        "trial of lr=x2 at step 100: inconclusive, loss +0.25",
+    ]
+    assert len(told(replace(view([1.0]), trials=trials * 100))["trials"]) == 10
+
+
+def test_the_rules_say_how_to_try_a_change() -> None:
+    system, _ = prompt.messages(AGENT, view([1.0]), "learn")
+    assert '"trial"' in system["content"] and '"repeats"' in system["content"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.agents.tools.conftest import Ask
+from tests.control.trials import samples
 from tests.web.conftest import Site
 
 
@@ -37,3 +38,18 @@ def test_what_is_not_there_is_said_in_our_sentences(ask: Ask) -> None:
     assert ask("alerts", run="digits")["alerts"] == []
     compared = ask("compare", a="digits/main", b="digits/main")
     assert compared["settings"] == [] and compared["curve_a"] == compared["curve_b"]
+
+
+def test_the_verdicts_of_a_run_and_of_a_trial_are_shown(ask: Ask, own: Site) -> None:
+    node = samples.seeded(own.lines["main"]).id
+    order = {"settings": {"lr": "x0.5"}, "reason": "flat", "steps": 10, "repeats": 3}
+    made = ask("trial", node=node, **order)
+    shown = ask("verdict", trial=made["id"])
+    assert shown["state"] == "running" and "pairs" not in shown
+    assert shown["verdicts"] == ["lr=x0.5: pending; an interval needs two pairs or more"]
+    assert ask("verdict", trial=made["id"], detail=True)["pairs"] == [[None, None]] * 3
+    of_run = ask("verdict", run="digits")
+    assert [trial["id"] for trial in of_run["trials"]] == [made["id"]]
+    (change,) = of_run["interventions"]
+    assert change["step"] == 50 and of_run["counts"]["untried"] == 1
+    assert "either a trial or a run" in ask("verdict")

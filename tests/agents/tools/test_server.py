@@ -28,7 +28,7 @@ def test_there_are_few_tools_and_each_says_whether_it_only_reads() -> None:
     with Client("http://127.0.0.1:1", "t") as client:
         tools = finished(_tools(server.create(client)))
     assert [tool.name for tool in tools] == [*server.READING, *server.WRITING]
-    assert len(tools) <= 11 and all(tool.description for tool in tools)
+    assert len(tools) <= 13 and all(tool.description for tool in tools)
     reading = {t.name for t in tools if t.annotations and t.annotations.read_only_hint}
     assert reading == set(server.READING)
 
@@ -86,6 +86,10 @@ def test_whatever_is_given_as_a_name_the_error_has_a_text(ask: Ask, name: str) -
         ("fork", {"node": name, "settings": {}, "reason": "flat"}),
         ("propose", {"branch": name, "values": {}, "reason": "flat"}),
         ("note", {"branch": name, "text": "hm"}),
+        ("trial", {"node": name, "settings": {"lr": "x0.5"}, "reason": "flat"}),
+        ("verdict", {"trial": name}),
+        ("verdict", {"run": name}),
+        ("wait", {"trial": name}),
         ("wait", {"request": name}),
         ("wait", {"launch": name}),
         ("wait", {"branch": name}),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from branchtrack.control.trials import cancelling
 from branchtrack.db import requests, runs
+from branchtrack.db.orders import trials
 from tests.agents.tools.conftest import Ask, asker
+from tests.control.trials import samples
 from tests.web.conftest import Site
 
 
@@ -37,6 +40,24 @@ def test_a_fork_is_queued_and_waited_for(ask: Ask, own: Site) -> None:
     assert waited["done"] is False and waited["state"] == "queued"
     assert ask("wait", branch="digits/main", until_step=1, seconds=0.1)["done"] is True
     assert "exactly one" in ask("wait", seconds=0.1)
+
+
+def test_a_trial_is_ordered_and_waited_for(ask: Ask, own: Site) -> None:
+    node = samples.seeded(own.lines["main"]).id
+    answer = ask("trial", node=node, settings={"lr": ["x0.5", "x3"]}, reason="which", steps=10)
+    assert (answer["state"], answer["changes"]) == ("running", ["lr=x0.5", "lr=x3"])
+    assert answer["most_steps"] == 8 * 3 * 10
+    waited = ask("wait", trial=answer["id"], seconds=0.1)
+    assert waited["done"] is False and waited["verdicts"][0].startswith("lr=x0.5: pending")
+    with own.database.read() as connection:
+        (trial,) = trials.of_run(connection, runs.find_run(connection, "digits").id)
+        orders = requests.list_of_run(connection, trial.run_id)
+    assert (trial.actor, orders[0].result) == ("coder-agent (agent)", {"trial": trial.id})
+    cancelling.cancel_trial(own.database, trial.id, actor="ann")
+    assert ask("wait", trial=answer["id"], seconds=0.1)["done"] is True
+    refused = ask("trial", node=node, settings={"lr": "x0.5"}, reason="", steps=10)
+    assert "reason" in refused
+    assert "margin" in ask("trial", node=node, settings={"lr": 1}, reason="x", margin="big")
 
 
 def test_a_viewer_reads_and_is_told_why_it_may_not_write(own: Site) -> None:

@@ -16,6 +16,7 @@ from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, trials
 from tests.trees_for_tests import SETTINGS, Tree, add_checkpoint, make_tree
+from tests.web.seeds import Line
 
 DECLARED = [setting.as_dict() for setting in (*BUILT_IN, SEED, MAX_STEPS)]
 OWN = {**SETTINGS, "seed": 0, "max_steps": 1000}
@@ -39,6 +40,20 @@ def grown(database: Database, store: Store, name: str = "demo") -> tuple[Tree, l
     twenty = tree.node("main", 20, ten, kind="intervention", changes=change, settings=raised)
     tree.points("main", "eval_loss", range(1, 31))
     return tree, [root, ten, twenty]
+
+
+def seeded(line: Line, step: int = 50) -> Node:
+    """A checkpoint of a line from which a seed, too, can be changed, with an intervention on lr."""
+    with line.grower.database.transaction() as connection:
+        connection.execute(
+            segments.segments.update()
+            .where(segments.segments.c.id == line.segment.id)
+            .values(declared=DECLARED)
+        )
+        segments.seals.renew(connection, segments.segments, line.segment.id)
+    line.settings |= {"seed": 0, "max_steps": 1000}
+    line.commit("intervention", step, {"lr": 1e-3}, loss=0.5)
+    return line.commit("checkpoint", step + 1, loss=0.5)
 
 
 def ordered(database: Database, store: Store, **order: Any) -> Trial:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from branchtrack.core.agents import decisions
-from branchtrack.core.agents.decisions import Act, Fork, Nothing, Rollback, Set
+from branchtrack.core.agents.decisions import Act, Fork, Nothing, Rollback, Set, Try
 from branchtrack.errors import InvalidInput
 
 
@@ -38,6 +38,13 @@ def test_nothing_and_a_fork_are_read_as_well() -> None:
     assert fork == Fork(node="abcd", name="b", reason="why")
 
 
+def test_a_trial_is_read_with_what_is_usual() -> None:
+    answer = {"action": "trial", "node": "abcd", "settings": {"lr": "x0.5"}, "reason": "why"}
+    tried = decisions.read(answer)
+    assert tried == Try(node="abcd", settings={"lr": "x0.5"}, reason="why")
+    assert isinstance(tried, Try) and (tried.steps, tried.repeats, tried.metric) == (100, 8, None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -54,6 +61,11 @@ def test_nothing_and_a_fork_are_read_as_well() -> None:
         {"action": "rollback", "node": 7, "reason": "why"},
         {"action": "rollback", "node": "a", "reason": "why"},
         {"action": ["stop"], "reason": "why"},
+        {"action": "trial", "node": "abcd", "reason": "why"},
+        {"action": "trial", "node": "abcd", "settings": {}, "reason": "why"},
+        {"action": "trial", "node": "abcd", "settings": {"lr": 1}, "steps": 0, "reason": "why"},
+        {"action": "trial", "node": "abcd", "settings": {"lr": 1}, "repeats": 101, "reason": "w"},
+        {"action": "trial", "node": "abcd", "settings": {"lr": 1}, "command": {}, "reason": "why"},
     ],
 )
 def test_what_is_no_decision_is_refused(answer: Any) -> None:
@@ -63,7 +75,7 @@ def test_what_is_no_decision_is_refused(answer: Any) -> None:
 
 def test_the_schema_names_every_action() -> None:
     text = str(decisions.schema())
-    for action in "nothing set pause unpause stop evaluate checkpoint rollback fork".split():
+    for action in "nothing set pause unpause stop evaluate checkpoint rollback fork trial".split():
         assert f"'{action}'" in text
 
 
@@ -73,6 +85,10 @@ def test_the_schema_names_every_action() -> None:
         (Set(values={"lr": 0.1, "b": True}, reason="w"), "set lr = 0.1, b = true"),
         (Rollback(node="abcd", values={"lr": 1}, reason="w"), "roll back to abcd with lr = 1"),
         (Fork(node="abcd", reason="w"), "fork abcd"),
+        (
+            Try(node="abcd", settings={"lr": "x0.5"}, reason="w"),
+            'try lr = "x0.5" at abcd for 100 updates',
+        ),
         (Act(action="stop", reason="w"), "stop"),
         (Nothing(reason="w"), "nothing"),
     ],
