@@ -68,9 +68,10 @@ class Tree:
         values: dict[str, float | None] | None = None,
         settings: dict[str, Any] | None = None,
         message: str = "",
+        state: int | None = None,
     ) -> Node:
-        """A node whose checkpoint is one small tensor with the step in it."""
-        digest = add_checkpoint(self.database, self.store, step)
+        """A node whose checkpoint is one small tensor with the step in it, or another ``state``."""
+        digest = add_checkpoint(self.database, self.store, step if state is None else state)
         planned = replace(
             self.planned(branch, step, parent, digest),
             kind=kind,

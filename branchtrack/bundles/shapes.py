@@ -6,6 +6,7 @@ for names: what is none of these is refused before it is in a home.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -16,8 +17,9 @@ from branchtrack.bundles.rows import TABLES
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.lifecycle import STATES
 from branchtrack.core.names import valid_name
+from branchtrack.core.trials import validity
 from branchtrack.core.trials.judging import Verdict
-from branchtrack.core.trials.records import Pair, Spec
+from branchtrack.core.trials.records import Pair, Spec, Trial
 from branchtrack.errors import BranchtrackError
 
 #: The end of the year 9999, in seconds since 1970.
@@ -85,6 +87,8 @@ def fault(name: str, row: dict[str, Any]) -> str:
     for column_name in _COUNTS.get(name, ()):
         if row[column_name] < 0:
             return f"{column_name} is negative"
+    if name == "trials" and (column_name := _trial_fault(row)):
+        return f"{column_name} is not of the form that it has"
     column_name, kind = _STATES.get(name, ("", ""))
     if column_name and row[column_name] not in STATES[kind]:
         return f"{column_name} is none that it can have"
@@ -100,13 +104,24 @@ def _name_fault(name: str, row: dict[str, Any]) -> str:
     return ""
 
 
+def _trial_fault(row: dict[str, Any]) -> str:
+    """Return the column in which a trial, whose types are right, is none that could be read."""
+    parsed = {name: json.loads(row[name]) for name in ("spec", "pairs", "verdicts")}
+    try:
+        return validity.fault(Trial.read({**row, **parsed}))
+    except TypeError:
+        # What pydantic ignores, such as an unknown field, no record takes.
+        return "spec, pairs or verdicts"
+
+
 def _is_time(column: str) -> bool:
     return column == "time" or column.endswith("_at")
 
 
 def _is_shaped(table: str, column: str, text: str) -> bool:
     try:
-        value = _adapter(table, column).validate_json(text)
+        strictly = True if table == "trials" else None
+        value = _adapter(table, column).validate_json(text, strict=strictly)
         if (table, column) == ("segments", "declared"):
             declared(value)
     except (ValidationError, BranchtrackError, TypeError, ValueError, LookupError):

@@ -11,16 +11,20 @@ from branchtrack import control, trust
 from branchtrack.bundles import merges
 from branchtrack.bundles.tensors import Arrivals
 from branchtrack.config import Config
+from branchtrack.control.trials import cancelling
 from branchtrack.core.records import Node
 from branchtrack.db import audit, nodes, runs, seals, tables
 from branchtrack.db.browsing import pyramids
 from branchtrack.db.browsing.tables import metric_pyramids, metric_summaries
 from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import trials
 from branchtrack.db.storage import thinning
 from branchtrack.errors import InvalidInput
 from branchtrack.retention.sweeps import Sweep
 from tests.bundles.homes import Home, ended_tree
+from tests.control.trials import samples
+from tests.control.trials.test_advancing import CLEAR, UNCLEAR
 from tests.retention.trees import chain
 from tests.trees_for_tests import Tree, make_tree
 
@@ -358,4 +362,44 @@ def test_numbers_of_the_first_home_are_those_that_events_speak_of(
     assert arrived.seq > line[-1].seq and arrived.logged_seq == line[0].seq
     # And a third home has them from the second.
     here.bundle("demo", tmp_path / "c")
+    assert here.problems() == []
+
+
+def test_a_trial_survives_the_journey_and_its_growth_arrives(
+    there: Home, here: Home, tmp_path: Path
+) -> None:
+    tree, _nodes = samples.grown(there.database, there.store)
+    tree.end("main")
+    first = samples.ordered(there.database, there.store)
+    samples.train_all(there.database, there.store, first, *CLEAR)
+    here.unbundle(there.bundle("demo", tmp_path / "first"))
+    assert here.problems() == []
+    second = samples.ordered(there.database, there.store, name="again", repeats=3)
+    samples.train_all(there.database, there.store, second, *UNCLEAR)
+    merge = here.unbundle(there.bundle("demo", tmp_path / "second"))
+    assert merge.plan.kind == "extended" and here.problems() == []
+    assert here.links(tree.run.id) == there.links(tree.run.id)
+    listed = []
+    for home in (there, here):
+        with home.database.read() as connection:
+            listed.append(trials.of_run(connection, tree.run.id))
+    assert listed[0] == listed[1]
+    assert [trial.state for trial in listed[1]] == ["settled", "settled"]
+
+
+def test_a_trial_that_was_settled_since_arrives_settled(
+    there: Home, here: Home, tmp_path: Path
+) -> None:
+    tree, _nodes = samples.grown(there.database, there.store)
+    tree.end("main")
+    trial = samples.ordered(there.database, there.store)
+    for side in [s for pair in trial.pairs for s in pair.sides if s]:
+        samples.train(there.database, there.store, side.launch, 2.0 + side.branch.count("-") / 100)
+    here.unbundle(there.bundle("demo", tmp_path / "first"))
+    with here.database.read() as connection:
+        assert trials.get(connection, trial.id).state == "running"
+    cancelling.cancel_trial(there.database, trial.id, actor="ann")
+    here.unbundle(there.bundle("demo", tmp_path / "second"))
+    with here.database.read() as connection:
+        assert trials.get(connection, trial.id).state == "cancelled"
     assert here.problems() == []

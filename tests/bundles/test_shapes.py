@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from branchtrack.bundles import shapes
+from branchtrack.core.trials.outcomes import judged
+from tests.core.trials import made_up
+from tests.core.trials.test_outcomes import ROWS
 
 RUN: dict[str, Any] = {
     "id": "a" * 16,
@@ -62,3 +67,49 @@ def test_other_values_of_a_run_are_refused(column: str, value: Any, words: str) 
 )
 def test_other_values_of_a_segment_are_refused(column: str, value: Any, words: str) -> None:
     assert words in shapes.fault("segments", {**SEGMENT, column: value})
+
+
+def trial_row(**changes: Callable[[Any], Any]) -> dict[str, Any]:
+    """A row of a trial as a bundle has it; ``changes`` make other JSON of some columns."""
+    trial = made_up.trial(None, *[row[:2] for row in ROWS])
+    row = {**trial.row(), "verdicts": [judged(trial, trial.pairs)[0].as_dict()]}
+    for column in ("spec", "pairs", "verdicts"):
+        value = json.loads(json.dumps(row[column]))
+        row[column] = json.dumps(changes.get(column, lambda same: same)(value))
+    return row
+
+
+def test_a_trial_has_no_fault() -> None:
+    assert shapes.fault("trials", trial_row()) == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("spec", lambda spec: {**spec, "extra": 1}),
+        ("spec", lambda spec: {**spec, "arms": [{**spec["arms"][0], "extra": 1}]}),
+        ("spec", lambda spec: {**spec, "steps": "50"}),
+        ("spec", lambda spec: {**spec, "steps": True}),
+        ("spec", lambda spec: {**spec, "levels": []}),
+        ("spec", lambda spec: {**spec, "arms": []}),
+        ("spec", lambda spec: {k: v for k, v in spec.items() if k != "metric"}),
+        ("spec", lambda spec: []),
+        ("spec", lambda spec: None),
+        ("pairs", lambda pairs: [{**pairs[0], "extra": 1}]),
+        ("pairs", lambda pairs: [{**pairs[0], "sides": pairs[0]["sides"][:1]}]),
+        ("pairs", lambda pairs: [{**pairs[0], "sides": [{**pairs[0]["sides"][0], "x": 1}] * 2}]),
+        ("pairs", lambda pairs: [{**pairs[0], "seed": "7"}]),
+        ("pairs", lambda pairs: {"0": pairs[0]}),
+        ("verdicts", lambda verdicts: [{**verdicts[0], "extra": 1}]),
+        ("verdicts", lambda verdicts: [{**verdicts[0], "verdict": "great"}]),
+        ("verdicts", lambda verdicts: []),
+        ("verdicts", lambda verdicts: [{**verdicts[0], "pairs": "4"}]),
+    ],
+)
+def test_a_trial_that_could_not_be_read_is_refused(column: str, change: Any) -> None:
+    assert "not of the form" in shapes.fault("trials", trial_row(**{column: change}))
+
+
+@pytest.mark.parametrize("facts", [{"kind": "other"}, {"state": "lost"}])
+def test_words_that_no_trial_has_are_refused(facts: dict[str, str]) -> None:
+    assert shapes.fault("trials", {**trial_row(), **facts})

@@ -1,10 +1,13 @@
 """A training without torch: takes its segment, logs, commits, answers, ends. Run as a script.
 
 fake_training.py NAME [--steps N] [--seconds S] [--crash-at N] [--leave-open] [--no-taking]
-                 [--exit-code N] [--on-sigterm]
+                 [--exit-code N] [--on-sigterm] [--seeded]
 
-As a trial's process it does what FAKE_TRIAL says: ``exact``, ``differs``, ``crash``, ``sleep`` or
-nothing.
+With ``--seeded`` its loss depends on a seed, too, and the lower the lr, the lower it is. A launch
+with ``stop_at`` ends there.
+
+As the process of a trial of exactness it does what FAKE_TRIAL says: ``exact``, ``differs``,
+``crash``, ``sleep`` or nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import os
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 from branchtrack import config, control
 from branchtrack.checkpoints.location import open_store
+from branchtrack.core.builtin_settings import SEED
 from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Certificate, Change, Request, Segment
 from branchtrack.db import certificates, metrics, nodes, requests, runs, segments
@@ -38,6 +43,9 @@ class FakeTraining:
         self.database = open_database(found, create=True)
         self.store = open_store(found.store)
         self.settings: dict[str, Any] = dict(SETTINGS)
+        self.last = options.steps
+        if options.seeded:
+            self.settings["seed"] = 0
         launch_id = os.environ.get("BRANCHTRACK_LAUNCH")
         self.tree, self.head, self.step = self._resume(launch_id) if launch_id else self._begin()
         self.stopping = False
@@ -54,7 +62,7 @@ class FakeTraining:
         else:
             with self.database.transaction() as connection:
                 nodes.set_effective(connection, self.head.id, dict(self.settings))
-        while self.step < self.options.steps and not self.stopping:
+        while self.step < self.last and not self.stopping:
             self.step += 1
             if self.step == self.options.crash_at:
                 raise RuntimeError(f"the loss exploded at step {self.step}")
@@ -65,7 +73,8 @@ class FakeTraining:
             os._exit(0)
         self._commit("final", ())
         with self.database.transaction() as connection:
-            status = "stopped" if self.stopping else "finished"
+            is_over = self.step >= self.options.steps and not self.stopping
+            status = "finished" if is_over else "stopped"
             control.expire_unanswered(connection, self.segment.id, "fake", "It ended.")
             segments.end(connection, self.segment.id, status, actor="fake")
 
@@ -93,6 +102,7 @@ class FakeTraining:
             run = runs.get_run(connection, launch.run_id)
             branch = runs.get_branch(connection, launch.branch_id)
         self.settings = fork.settings
+        self.last = int(launch.overrides.get("stop_at") or self.last)
         return Tree(self.database, self.store, run, {branch.name: branch}), fork, fork.step
 
     def _take(self) -> Segment:
@@ -103,16 +113,24 @@ class FakeTraining:
                 connection,
                 self.tree.segment(name).id,
                 actor="fake",
-                declared=DECLARED,
+                declared=[*DECLARED, *([SEED.as_dict()] if self.options.seeded else [])],
                 settings=self.settings,
                 max_steps=self.options.steps,
             )
 
     def _log(self) -> None:
-        now, loss = time.time(), 1.0 / (1 + self.step * self.settings["lr"])
+        now, loss = time.time(), self.loss
         with self.database.transaction() as connection:
             metrics.append(connection, self.segment.id, [("loss", self.step, loss, now)])
             segments.heartbeat(connection, self.segment.id, self.step, 1.0, self.settings)
+
+    @property
+    def loss(self) -> float:
+        """What is logged at this step."""
+        if not self.options.seeded:
+            return 1.0 / (1 + self.step * self.settings["lr"])
+        drawn = zlib.crc32(f"{self.settings['seed']}:{self.step}".encode()) / 2**32
+        return 2.0 + (10 + drawn) * float(self.settings["lr"])
 
     def _control_point(self) -> None:
         for request in control.poll(self.database, self.segment.id):
@@ -157,7 +175,8 @@ class FakeTraining:
             changes=changes,
             settings=self.settings,
             message=message,
-            values={"loss": 1.0 / (1 + self.step * self.settings["lr"])},
+            values={"loss": self.loss},
+            state=zlib.crc32(f"{self.step}:{self.loss}".encode()) if self.options.seeded else None,
         )
         return self.head
 
@@ -218,6 +237,7 @@ def main() -> None:
     parser.add_argument("--no-taking", action="store_true")
     parser.add_argument("--exit-code", type=int, default=0)
     parser.add_argument("--on-sigterm", action="store_true")
+    parser.add_argument("--seeded", action="store_true")
     options = parser.parse_args()
     print("fake training starts", flush=True)
     if options.no_taking:

@@ -71,15 +71,17 @@ def advance(database: Database, store: Store, trial_id: str) -> Trial:
     """Take a trial as far as it can go now, and return it.
 
     Raises:
-        NotFound: it was purged. StorageError: the database failed; another call goes on.
+        NotFound: its run was purged. StorageError: the database failed; another call goes on.
     """
     with database.read() as connection:
         trial = trials.get(connection, trial_id)
         if trial.state != RUNNING:
             return trial
         pairs = [_pair_now(connection, trial, pair) for pair in trial.pairs]
-        starts = {ref: nodes.get(connection, ref) for ref in trial.spec.nodes}
+        starts = nodes.by_ids(connection, trial.spec.nodes)
     verdicts: list[Verdict | None] = [*trial.verdicts]
+    if purged := [ref for ref in trial.spec.nodes if ref not in starts]:
+        return _finish(database, trial, pairs, verdicts, FAILED, f"Node {purged[0]} was purged.")
     is_over = all(pair.is_over for pair in pairs)
     if pairs and is_over:
         verdicts = [*judged(trial, pairs)]

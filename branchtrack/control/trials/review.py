@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.text import clean_text
 from branchtrack.control.trials.ordering import create_trial
 from branchtrack.control.trials.planning import TrialOrder, plan_trial
+from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
 from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
@@ -48,6 +50,7 @@ def plan_review(
     margin: float | str | None = None,
     budget: int | None = None,
     again: bool = False,
+    may_be_empty: bool = False,
 ) -> list[Reviewed]:
     """Return the changes of a run in their order, each with its trial or the one to be ordered.
 
@@ -55,14 +58,15 @@ def plan_review(
     tried. A trial that there is counts, unless it is to be made ``again``.
 
     Raises:
-        NotFound, Ambiguous: no such run. InvalidInput: it has no changes.
+        NotFound, Ambiguous: no such run. InvalidInput: it has no changes, unless it
+        ``may_be_empty``.
     """
     if budget is not None and budget < 1:
         raise InvalidInput("budget", budget, "a number of updates, 1 or more")
     run = runs.find_run(connection, run_ref)
     order = TrialOrder((), steps=steps, repeats=repeats, metric=metric, margin=margin)
     listed = _changes(connection, run.id)
-    if not listed:
+    if not listed and not may_be_empty:
         what = f"{run.name} has no intervention and no fork with changes."
         raise InvalidInput("run", run.name, "a run with interventions", what=what)
     known = trials.of_nodes(connection, [node.id for node, _ in listed])
@@ -89,7 +93,13 @@ def order_review(
     """Order the trials that a review plans, and return its rows with them.
 
     A trial that is refused leaves the others as they are; its row says why.
+
+    Raises:
+        Forbidden: the actor may order none. InvalidInput: an agent gave no reason.
     """
+    who = actors.of(actor)
+    actors.check(who, "launch", ["resume"])
+    actors.check_reason(who, clean_text("reason", reason))
     rows = []
     for row in reviewed:
         if row.order is not None:

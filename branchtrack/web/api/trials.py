@@ -23,9 +23,8 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("api_trials", __name__, url_prefix="/api/v1")
 #: What a body says of the order itself.
-_ORDER = {"steps", "repeats", "metric", "margin", "same", "intervention", "name", "priority",
-          "labels"}  # fmt: skip
-_REVIEW = {"steps", "repeats", "metric", "margin", "budget", "again"}
+_ORDER = {*"steps repeats metric margin same intervention name priority labels".split()}
+_REVIEW = {*"steps repeats metric margin budget again".split()}
 
 
 @blueprint.post("/nodes/<node_id>/trials")
@@ -126,7 +125,8 @@ def order_review(run: str, body: models.ReviewBody) -> Any:
 def _review(run: str, body: models.ReviewBody, *, is_ordered: bool) -> dict[str, Any]:
     database, store = services().database, services().store
     with database.read() as connection:
-        rows = review.plan_review(connection, run, **body.model_dump(include=_REVIEW))
+        fields = body.model_dump(include=_REVIEW)
+        rows = review.plan_review(connection, run, may_be_empty=not is_ordered, **fields)
     steps = sum(row.steps for row in rows)
     if is_ordered:
         rows = review.order_review(database, store, rows, actor=actor(), reason=body.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -11,7 +11,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control.trials import advancing
 from branchtrack.control.trials.advancing import advance, advance_all
 from branchtrack.core.trials.records import LOST
-from branchtrack.db import audit, integrity
+from branchtrack.db import audit, integrity, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches
 from tests.control.trials import samples
@@ -199,3 +199,18 @@ def test_trials_that_are_over_are_left_alone(run: None, database: Database, stor
     trial = samples.train_all(database, store, samples.ordered(database, store), *CLEAR)
     assert advance_all(database, store) == []
     assert replace(trial) == advance(database, store, trial.id)
+
+
+def test_a_trial_whose_node_was_purged_has_failed_and_stops_no_other(
+    sqlite_database: Database, store: Store
+) -> None:
+    samples.grown(sqlite_database, store)
+    trial = samples.ordered(sqlite_database, store)
+    gone = replace(trial.spec, nodes=("0" * 16,))
+    with sqlite_database.transaction() as connection:
+        rows = tables.trials.update().where(tables.trials.c.id == trial.id)
+        connection.execute(rows.values(spec=asdict(gone)))
+    other = samples.ordered(sqlite_database, store)
+    states = {each.id: each.state for each in advance_all(sqlite_database, store)}
+    assert states == {trial.id: "failed", other.id: "running"}
+    assert "was purged" in samples.reread(sqlite_database, trial).error

@@ -1,0 +1,90 @@
+"""Rows of trials: what is stored comes back, of two writers one succeeds, and all is logged."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.trials.records import RUNNING, Trial
+from branchtrack.db import audit, integrity, runs, tables
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import trials
+from branchtrack.errors import Ambiguous, NotFound
+from tests.control.trials import samples
+from tests.control.trials.test_advancing import CLEAR
+
+
+@pytest.fixture
+def trial(database: Database, store: Store) -> Trial:
+    samples.grown(database, store)
+    return samples.ordered(database, store)
+
+
+def test_a_trial_comes_back_as_it_was_stored(database: Database, trial: Trial) -> None:
+    with database.read() as connection:
+        assert trials.get(connection, trial.id) == trial
+        assert trials.find(connection, trial.id[:8]) == trial
+        assert trials.of_group(connection, trial.group_id or "") == trial
+        assert trials.running(connection) == [trial]
+        assert integrity.of_database(connection) == []
+
+
+def test_of_two_who_save_the_later_is_told(database: Database, trial: Trial) -> None:
+    facts = {"pairs": trial.pairs, "verdicts": trial.verdicts, "actor": "w"}
+    with database.transaction() as connection:
+        assert trials.save(connection, trial, **facts) is not None
+    with database.transaction() as connection:
+        assert trials.save(connection, trial, **facts, state="failed") is None
+        assert trials.get(connection, trial.id).state == RUNNING
+
+
+def test_its_events_are_its_order_and_its_verdict(
+    database: Database, store: Store, trial: Trial
+) -> None:
+    samples.train_all(database, store, trial, *CLEAR)
+    with database.read() as connection:
+        run = runs.find_run(connection, "demo")
+        events = [e for e in audit.since(connection, run.id) if e.kind == "trial"]
+        assert audit.unlogged_changes(connection, run.id) == []
+    assert [event.state for event in events] == ["created", "settled"]
+    assert events[0].payload["changes"] == ["lr=x0.5"]
+    assert events[1].payload["verdicts"][0]["verdict"] == "helps"
+
+
+def test_trials_are_listed_from_the_oldest_and_the_newest_alone(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    ids = [samples.ordered(sqlite_database, store, repeats=1).id for _ in range(3)]
+    with sqlite_database.read() as connection:
+        assert [each.id for each in trials.of_run(connection, tree.run.id)] == ids
+        assert [each.id for each in trials.latest(connection, tree.run.id, 2)] == ids[1:]
+        assert trials.of_run(connection, "0" * 16) == []
+
+
+def test_the_newest_trial_of_an_intervention_is_that_of_its_node(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, nodes = samples.grown(sqlite_database, store)
+    order = {"nodes": [nodes[2].id], "intervention": True, "repeats": 1}
+    made = [samples.ordered(sqlite_database, store, **order).id for _ in range(2)]
+    samples.ordered(sqlite_database, store, repeats=1)
+    with sqlite_database.read() as connection:
+        known = trials.of_nodes(connection, [node.id for node in nodes])
+    assert {node: trial.id for node, trial in known.items()} == {nodes[2].id: made[1]}
+
+
+def test_what_is_not_there_or_not_clear_is_said(sqlite_database: Database, store: Store) -> None:
+    samples.grown(sqlite_database, store)
+    ids = [samples.ordered(sqlite_database, store, repeats=1).id for _ in range(2)]
+    with sqlite_database.transaction() as connection:
+        for number, made in enumerate(ids):
+            row = tables.trials.update().where(tables.trials.c.id == made)
+            connection.execute(row.values(id=f"abcdef0123456{number:03}"))
+        assert trials.of_group(connection, "0" * 16) is None
+        for lookup in (trials.get, trials.find):
+            with pytest.raises(NotFound):
+                lookup(connection, "nothing")
+        with pytest.raises(Ambiguous):
+            trials.find(connection, "abcdef")
+        assert trials.find(connection, "abcdef0123456001").id == "abcdef0123456001"
