@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 
 from branchtrack.analysis.trials import payloads
@@ -21,6 +22,11 @@ def change(**facts: Any) -> dict[str, Any]:
     return {**payloads.verdict_line(settled), **facts}
 
 
+def said(**facts: Any) -> list[str]:
+    """The lines of a change, without colours."""
+    return [click.unstyle(line) for line in trial_lines.change_lines(change(**facts))]
+
+
 def trial(*rows: Any, **facts: Any) -> dict[str, Any]:
     """A trial with pairs of these values, as far as a drawing needs it."""
     pairs = [{"number": n, "values": [*row]} for n, row in enumerate(rows, 1)]
@@ -28,17 +34,17 @@ def trial(*rows: Any, **facts: Any) -> dict[str, Any]:
 
 
 def test_an_effect_has_its_interval_and_coverage() -> None:
-    words = trial_lines.effect_words(change(effect=-0.005, low=-0.006, high=-0.004, coverage=0.97))
-    assert words == "−0.005 (−0.006 to −0.004, 97 %)"
+    words = trial_lines.effect_words(change(effect=-0.05, low=-0.06, high=-0.04, coverage=0.97))
+    assert words == "−0.050 (−0.060 to −0.040, 97 %)"
     assert trial_lines.effect_words({"effect": 0.25, "low": None}) == "+0.250"
     assert trial_lines.effect_words({"effect": None}) == ""
 
 
 def test_a_change_says_what_more_would_settle_it() -> None:
-    lines = trial_lines.change_lines(change(words="inconclusive", more=5, why="too few"))
+    lines = said(words="inconclusive", more=5, why="too few")
     assert lines[0] == "lr=x0.9: inconclusive" and "  too few" in lines
     assert lines[-1] == "  about 5 repeats more would settle it"
-    pending = trial_lines.change_lines(change(words="pending", verdict="pending", effect=None))
+    pending = said(words="pending", verdict="pending", effect=None)
     assert pending == ["lr=x0.9: pending"]
 
 

@@ -15,7 +15,7 @@ from branchtrack.config import Config
 from branchtrack.control.trials.ordering import create_trial
 from branchtrack.control.trials.planning import TrialOrder
 from branchtrack.core.trials.records import Trial
-from branchtrack.db import integrity, runs
+from branchtrack.db import integrity, runs, seals, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import trials
 from branchtrack.launching.trials import run_trials
@@ -35,8 +35,9 @@ def slow(database: Database, seconds: float) -> None:
         run = runs.find_run(connection, "tried")
         argv = [*(run.entry_point or {})["argv"], "--seconds", str(seconds)]
         changed = {**(run.entry_point or {}), "argv": argv}
-        table = runs.runs
+        table = tables.runs
         connection.execute(table.update().where(table.c.id == run.id).values(entry_point=changed))
+        seals.renew(connection, table, run.id)
 
 
 def ordered(database: Database, store: Store, **order: Any) -> Trial:
