@@ -158,6 +158,7 @@ def test_several_values_are_one_trial_that_trains_more(
     tree, _nodes = samples.grown(sqlite_database, store)
     two = HALVED.model_copy(update={"settings": {"lr": ["x0.5", "x3"]}})
     assert carry_out(sqlite_database, store, two).steps == 4 * 3 * 5
+    assert requests_of(tree)[0].requested["trial"]["changes"] == ["lr=x0.5", "lr=x3"]
     assert len(trials_of(tree)) == 1
 
 

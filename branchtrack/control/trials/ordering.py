@@ -103,6 +103,7 @@ def _fields(planned: PlannedTrial, order: TrialOrder) -> dict[str, Any]:
         "name": None,
         "settings": settings,
         "trial": {
+            "changes": [arm.label for arm in spec.arms],
             "steps": spec.steps,
             "repeats": spec.repeats,
             "metric": spec.metric,

@@ -71,7 +71,10 @@ def describe_request(request: Request) -> str:
 
 
 def _order(payload: Mapping[str, Any]) -> str:
-    """Describe an order to start a process, which is no intervention."""
+    """Describe an order to start processes, which is no intervention."""
+    if tried := payload.get("trial"):
+        changes = "; ".join(tried.get("changes") or ())
+        return f"try {changes} from {str(payload.get('node', ''))[:8]}"
     weights = "the weights of " if payload.get("mode") == "weights" else ""
     name = f" as {payload['name']}" if payload.get("name") else ""
     settings = f" with {assignments(payload['settings'])}" if payload.get("settings") else ""

@@ -64,6 +64,11 @@ def test_a_request_of_a_process_that_ended_is_shown_as_expired(
             "resume the weights of abcdef01 as b with lr = 1e-3",
         ),
         ("resume", {}, "resume"),
+        (
+            "resume",
+            {"node": "abcdef0123", "trial": {"changes": ["lr=x0.5", "lr=x3"]}},
+            "try lr=x0.5; lr=x3 from abcdef01",
+        ),
     ],
 )
 def test_a_request_is_described_as_it_was_submitted(
