@@ -11,9 +11,10 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control.trials import advancing
 from branchtrack.control.trials.advancing import advance, advance_all
 from branchtrack.core.trials.records import LOST
-from branchtrack.db import audit, integrity, tables
+from branchtrack.db import audit, integrity
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches
+from branchtrack.db.orders.tables import trials as rows
 from tests.control.trials import samples
 
 CLEAR = ((2.0, 1.90), (2.1, 1.99), (2.05, 1.96))
@@ -208,8 +209,8 @@ def test_a_trial_whose_node_was_purged_has_failed_and_stops_no_other(
     trial = samples.ordered(sqlite_database, store)
     gone = replace(trial.spec, nodes=("0" * 16,))
     with sqlite_database.transaction() as connection:
-        rows = tables.trials.update().where(tables.trials.c.id == trial.id)
-        connection.execute(rows.values(spec=asdict(gone)))
+        update = rows.update().where(rows.c.id == trial.id)
+        connection.execute(update.values(spec=asdict(gone)))
     other = samples.ordered(sqlite_database, store)
     states = {each.id: each.state for each in advance_all(sqlite_database, store)}
     assert states == {trial.id: "failed", other.id: "running"}

@@ -6,9 +6,10 @@ import pytest
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.trials.records import RUNNING, Trial
-from branchtrack.db import audit, integrity, runs, tables
+from branchtrack.db import audit, integrity, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import trials
+from branchtrack.db.orders.tables import trials as rows
 from branchtrack.errors import Ambiguous, NotFound
 from tests.control.trials import samples
 from tests.control.trials.test_advancing import CLEAR
@@ -79,7 +80,7 @@ def test_what_is_not_there_or_not_clear_is_said(sqlite_database: Database, store
     ids = [samples.ordered(sqlite_database, store, repeats=1).id for _ in range(2)]
     with sqlite_database.transaction() as connection:
         for number, made in enumerate(ids):
-            row = tables.trials.update().where(tables.trials.c.id == made)
+            row = rows.update().where(rows.c.id == made)
             connection.execute(row.values(id=f"abcdef0123456{number:03}"))
         assert trials.of_group(connection, "0" * 16) is None
         for lookup in (trials.get, trials.find):
