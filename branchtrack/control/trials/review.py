@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control.text import clean_text
 from branchtrack.control.trials.ordering import create_trial
 from branchtrack.control.trials.planning import TrialOrder, plan_trial
 from branchtrack.core import actors
@@ -99,7 +98,7 @@ def order_review(
     """
     who = actors.of(actor)
     actors.check(who, "launch", ["resume"])
-    actors.check_reason(who, clean_text("reason", reason))
+    actors.check_reason(who, reason)
     rows = []
     for row in reviewed:
         if row.order is not None:
