@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from branchtrack.control.trials import planning, review
 from branchtrack.core.trials.judging import Verdict
-from branchtrack.schemas.trials import ReviewBody, TrialBody, Tried
+from branchtrack.schemas.nodes import Tried
+from branchtrack.schemas.trials import ReviewBody, TrialBody
 
 
 def test_what_is_left_out_is_what_is_usual() -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from branchtrack.core.nonfinite import spelled
-from branchtrack.schemas.trials import Trial, Tried
+from branchtrack.schemas.nodes import Tried
+from branchtrack.schemas.trials import Trial
 
 #: Items of a list, and characters of a text, in an answer that is not detailed.
 MOST, MOST_TEXT = 12, 300
