@@ -118,7 +118,7 @@ def _side(
     if value is TRAINS:
         return replace(side, state=ORDERED)
     if value != value:
-        return replace(side, state=DIVERGED)
+        return replace(side, state=DIVERGED, digest=f"state of {name}")
     return replace(side, state=DONE, value=value, digest=f"state of {value}")
 
 

@@ -11,7 +11,7 @@ from branchtrack.core.trials.judging import WORDS
 
 
 def of_event(event: Event) -> str:
-    """Return what a line says: ``lr=x0.9 by loss: helps, −0.005 (−0.006 to −0.004), 8 pairs``.
+    """Return what a line says: ``lr=x0.9: helps, −0.0051 (−0.0062 to −0.0040), 8 pairs by loss``.
 
     A trial that begins says what it tries, and from where.
     """
@@ -25,16 +25,22 @@ def of_event(event: Event) -> str:
         return f"{verb} {'; '.join(changes)} by {facts.get('metric')} after {steps}, from {nodes}"
     said = [_said(label, verdict) for label, verdict in zip(changes, verdicts, strict=False)]
     count = formats.plural(facts.get("pairs") or 0, "pair")
-    return f"by {facts.get('metric')}: {'; '.join(said)}; {count}"
+    return f"{'; '.join(said)}, {count} by {facts.get('metric')}"
+
+
+def effect_words(effect: float | None, low: float | None, high: float | None) -> str:
+    """Return an effect with its interval, as far as they are known: ``−0.0051 (−0.0062 to 0)``."""
+    if effect is None:
+        return ""
+    words = formats.deltas([effect, low, high])
+    if low is None or high is None:
+        return words[0]
+    return f"{words[0]} ({words[1]} to {words[2]})"
 
 
 def _said(label: str, verdict: Mapping[str, Any] | None) -> str:
     if verdict is None:
-        return f"{label} has no verdict yet"
-    words = f"{label} {WORDS.get(verdict['verdict'], verdict['verdict'])}"
-    if verdict["effect"] is None:
-        return words
-    words = f"{words}, {formats.delta(verdict['effect'])}"
-    if verdict["low"] is None:
-        return words
-    return f"{words} ({formats.delta(verdict['low'])} to {formats.delta(verdict['high'])})"
+        return f"{label}: no verdict yet"
+    effect = effect_words(verdict["effect"], verdict["low"], verdict["high"])
+    words = WORDS.get(verdict["verdict"], verdict["verdict"])
+    return f"{label}: {words}, {effect}" if effect else f"{label}: {words}"

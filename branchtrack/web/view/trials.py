@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from branchtrack.analysis.trials.payloads import PENDING
+from branchtrack.analysis.trials.sentences import effect_words
 from branchtrack.core import formats
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, Verdict
 from branchtrack.core.trials.records import RUNNING, SAME, Trial
@@ -108,16 +109,6 @@ def _line(record: Trial, arm: int) -> TrialLine:
     return TrialLine(record, label, words, words, None, None, None, done)
 
 
-def effect_words(effect: float | None, low: float | None, high: float | None) -> str:
-    """Return an effect with its interval, as far as they are known."""
-    if effect is None:
-        return ""
-    words = formats.deltas([effect, low, high])
-    if low is None or high is None:
-        return words[0]
-    return f"{words[0]} ({words[1]} to {words[2]})"
-
-
 @dataclass(frozen=True)
 class SideCell:
     """One training of a pair: its value or what there is instead, and its branch if it exists."""
@@ -131,8 +122,8 @@ class SideCell:
 
 @dataclass(frozen=True)
 class PairRow:
-    """A pair as one change sees it; ``difference`` is None until both trainings have a value;
-    ``text`` is the difference as it is read beside the others."""
+    """A pair as one change sees it; ``difference`` is None until both trainings have a value,
+    ``is_complete`` says whether both have ended. ``text`` is what is read beside the others."""
 
     number: int
     node: str
@@ -141,6 +132,7 @@ class PairRow:
     control: SideCell | None
     changed: SideCell | None
     difference: float | None
+    is_complete: bool = False
     text: str = ""
 
     @property
@@ -170,7 +162,8 @@ def pair_rows(record: Trial, arm: int, branches: Mapping[str, str]) -> list[Pair
         )
         difference = pair.difference(arm)
         value = None if difference is None else difference.value
-        rows.append(PairRow(pair.number, pair.node, pair.step, pair.seed, control, changed, value))
+        facts = (pair.number, pair.node, pair.step, pair.seed, control, changed, value)
+        rows.append(PairRow(*facts, is_complete=difference is not None))
     texts = formats.deltas([row.difference for row in rows])
     return [
         replace(row, text=row.note if row.difference is None else text)
@@ -179,8 +172,8 @@ def pair_rows(record: Trial, arm: int, branches: Mapping[str, str]) -> list[Pair
 
 
 def done_pairs(rows: Iterable[PairRow]) -> int:
-    """Return how many pairs have both values."""
-    return sum(row.difference is not None for row in rows)
+    """Return how many pairs have come to their end."""
+    return sum(row.is_complete for row in rows)
 
 
 def picture(

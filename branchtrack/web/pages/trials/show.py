@@ -9,7 +9,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.analysis.trials import payloads
+from branchtrack.analysis.trials import payloads, sentences
 from branchtrack.control.trials import cancelling, planning, promotion, removal
 from branchtrack.core import actors
 from branchtrack.core.records import Branch, Run
@@ -106,7 +106,7 @@ def _render(run: str, trial: str, error: InvalidInput | None = None) -> Response
         ],
         done=max(map(view.done_pairs, rows), default=0),
         is_same=record.kind == SAME,
-        effect_words=view.effect_words,
+        effect_words=sentences.effect_words,
         members=_members(record, branches),
         more=_more(record),
         cancel_denied=_cancel_denied(record),
