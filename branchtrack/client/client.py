@@ -19,10 +19,11 @@ from branchtrack.client.launches import Launches
 from branchtrack.client.managing import Managing
 from branchtrack.client.reading import Reading
 from branchtrack.client.steering import Steering
+from branchtrack.client.trials import Trials
 from branchtrack.environment_variables import TOKEN_VARIABLE, URL_VARIABLE
 
 
-class Client(Reading, Alerts, Steering, Agents, Launches, Managing):
+class Client(Reading, Alerts, Steering, Agents, Launches, Trials, Managing):
     """A client of the server at ``url``, which may be a printed address with its token.
 
     Without ``url`` or ``token`` they are those of the environment. ``timeout`` is for each request

@@ -20,6 +20,7 @@ from branchtrack.control.launch_settings import default_mode, mode_in_force
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, lifecycle, plain_values
 from branchtrack.core.actors import Actor
+from branchtrack.core.builtin_settings import STOP_AT
 from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Branch, Launch, Node, Segment
 from branchtrack.db import nodes, runs, segments
@@ -149,7 +150,7 @@ def _order_unchanged(
         branch,
         last,
         head,
-        overrides={},
+        overrides=_stop_ahead(connection, last, head),
         mode=mode_in_force(head, default_mode(head)),
         actor=actor,
         reason=reason,
@@ -202,14 +203,14 @@ def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | 
     """Order a failed launch once more, if it may be started again; return the new launch.
 
     One whose process never trained goes back into the queue itself. A branch that another process
-    has continued meanwhile is left alone.
+    has continued meanwhile is left alone, and so is one that was trained up to its ``stop_at``.
 
     Raises:
         IllegalTransition: the launch is another worker's by now.
     """
     left = (launch.retries or 0) - 1
     branch = runs.get_branch(connection, launch.branch_id)
-    if left < 0 or branch.segment_id != segment.id:
+    if left < 0 or branch.segment_id != segment.id or _has_stopped(connection, launch, branch):
         return None
     if segment.started_at is None:
         return queue.put_back(connection, launch, launch.worker or "", retries=left)
@@ -223,6 +224,27 @@ def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | 
         retry_of=launch.id,
         **{name: getattr(launch, name) for name in inherited},
     )
+
+
+def _stop_ahead(connection: Connection, last: Segment, head: Node) -> dict[str, Any]:
+    """Return the step at which the process of a segment was to stop, if ``head`` is before it.
+
+    What ended that process, a crash or a pause, does not change where it ends.
+    """
+    launch = launches.of_branch(connection, last.branch_id)
+    if launch is None or launch.segment_id != last.id:
+        return {}
+    stop = launch.overrides.get(STOP_AT.name)
+    return {} if stop is None or stop <= head.step else {STOP_AT.name: stop}
+
+
+def _has_stopped(connection: Connection, launch: Launch, branch: Branch) -> bool:
+    """Return whether a launch has trained to the step at which it was to stop."""
+    stop = launch.overrides.get(STOP_AT.name)
+    if stop is None or branch.head_id is None:
+        return False
+    head = nodes.get(connection, branch.head_id)
+    return head.kind == "final" and head.step >= stop
 
 
 def _has_crashed(connection: Connection, segment: Segment) -> bool:

@@ -27,8 +27,10 @@ from branchtrack.core.overrides import (
     check_frozen,
     check_length,
     check_mode,
+    check_reshuffle,
     check_schedule,
     check_schedule_left,
+    check_stop,
     offered,
 )
 from branchtrack.core.records import Node, Segment
@@ -134,6 +136,8 @@ def validate_overrides(
     check_mode(mode, overrides)
     check_schedule_left(node.step, node.settings, overrides, node.param_groups)
     check_length(node.step, node.settings, overrides, mode)
+    check_stop(node.step, node.settings, overrides, mode)
+    check_reshuffle(overrides)
     return check_schedule(node.settings, overrides, segment.script)
 
 

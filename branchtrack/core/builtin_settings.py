@@ -202,6 +202,21 @@ SCHEDULE_FROM = Setting(
     short="schedule from",
     is_directive=True,
 )
+_ONLY_AT_RESUME = "only a resume can change it"
+STOP_AT = Setting(
+    "stop_at",
+    "int",
+    minimum=1,
+    maximum=_MOST_STEPS,
+    unit="updates",
+    **_LATER,
+    about="the step at which this process ends, after an evaluation if it has one, under the "
+    "schedule and length as they are; +N counts from the node, and a later resume trains on",
+    group=SCHEDULE,
+    short="stop",
+    is_directive=True,
+    why_absent=_ONLY_AT_RESUME,
+)
 BATCH_SIZE = Setting(
     "batch_size",
     "int",
@@ -251,6 +266,18 @@ SEED = Setting(
     group=DATA,
     short="seed",
     arguments=("data_seed",),
+    replaces="rng",
+)
+RESHUFFLE = Setting(
+    "reshuffle",
+    "bool",
+    **_LATER,
+    about="together with seed: the samples that are left of the current epoch come in another "
+    "order, too, drawn from the seed; each still comes once. Orders that are not random stay",
+    group=DATA,
+    short="reshuffle",
+    is_directive=True,
+    why_absent=_ONLY_AT_RESUME,
     replaces="rng",
 )
 

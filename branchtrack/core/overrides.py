@@ -10,7 +10,17 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from branchtrack.core import schedules
-from branchtrack.core.builtin_settings import ACCEPT, HORIZON, RESIZE, SCHEDULE_FROM, SCHEDULER
+from branchtrack.core.builtin_settings import (
+    ACCEPT,
+    HORIZON,
+    MAX_STEPS,
+    RESHUFFLE,
+    RESIZE,
+    SCHEDULE_FROM,
+    SCHEDULER,
+    SEED,
+    STOP_AT,
+)
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
@@ -45,7 +55,10 @@ def offered(declared: Mapping[str, Setting], settings: Mapping[str, Any]) -> dic
     changeable = {
         name: setting for name, setting in declared.items() if name in settings or setting.detail
     }
-    changeable |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE} if changeable else {}
+    if changeable:
+        changeable |= {setting.name: setting for setting in (STOP_AT, ACCEPT, RESIZE)}
+    if SEED.name in changeable:
+        changeable[RESHUFFLE.name] = RESHUFFLE
     if schedules.KIND in settings:
         # If the script does not make the schedule itself.
         changeable[SCHEDULE_FROM.name] = SCHEDULE_FROM
@@ -72,6 +85,44 @@ def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
             overrides[ACCEPT.name],
             "accept together with --mode exact",
             what="With --mode weights nothing of the script is compared: accept has no effect.",
+        )
+
+
+def check_stop(
+    step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], mode: str = "exact"
+) -> None:
+    """Refuse a ``stop_at`` that is not between the step and the end of training, if that is known.
+
+    ``settings`` are the node's; with only the weights the script sets the end.
+
+    Raises:
+        InvalidInput: naming ``stop_at``, and the steps that are allowed.
+    """
+    stop = overrides.get(STOP_AT.name)
+    if stop is None:
+        return
+    end = overrides.get(MAX_STEPS.name, settings.get(MAX_STEPS.name) if mode == "exact" else None)
+    # Where nothing is left to train, that is what is wrong: see `control.launch_settings`.
+    most = end if end is not None and end > step else None
+    if stop <= step or (most is not None and stop > most):
+        allowed = f"a whole number greater than {step}"
+        raise InvalidInput(
+            STOP_AT.name, stop, allowed if most is None else f"{allowed}, up to {most}"
+        )
+
+
+def check_reshuffle(overrides: Mapping[str, Any]) -> None:
+    """Refuse to draw the rest of an epoch anew without the seed to draw it from.
+
+    Raises:
+        InvalidInput: naming ``reshuffle``.
+    """
+    if overrides.get(RESHUFFLE.name) and SEED.name not in overrides:
+        raise InvalidInput(
+            RESHUFFLE.name,
+            True,
+            "reshuffle together with seed",
+            what="The rest of the epoch is drawn anew from a seed, and no seed was given.",
         )
 
 

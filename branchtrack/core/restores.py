@@ -28,7 +28,11 @@ def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str
         parts["scheduler"] = "restored"
     parts["data position"] = parts["counters"] = "restored"
     parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
-    settings = [SETTINGS[name] for name in replaced if name in SETTINGS]
+    settings = [
+        SETTINGS[name]
+        for name, value in replaced.items()
+        if name in SETTINGS and value is not False
+    ]
     parts |= {setting.replaces: "replaced" for setting in settings if setting.replaces}
     if replaced.get(SCHEDULER.name) == "script":
         parts["scheduler"] = "replaced"

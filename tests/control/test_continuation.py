@@ -19,6 +19,7 @@ from branchtrack.core.records import Launch, Node
 from branchtrack.db import integrity, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, ordering, withdrawals
+from branchtrack.db.tables import nodes as node_rows
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
 from branchtrack.errors import BranchTaken, Forbidden, InvalidInput
@@ -242,3 +243,38 @@ def test_a_branch_that_another_process_has_continued_is_not_started_again(tree: 
     go_on(tree)
     with tree.database.transaction() as connection:
         assert continuation.retry(connection, launch, failed) is None
+
+
+def failed_again(tree: Tree, launch: Launch) -> Launch | None:
+    """Let the process of a launch have crashed while it trained, and order it again."""
+    launch = started(tree, launch, True)
+    with tree.database.transaction() as connection:
+        launches.move(connection, launch.id, "failed", "worker")
+        segment = segments.get(connection, launch.segment_id)
+        return continuation.retry(connection, launch, segment)
+
+
+def test_one_that_was_to_stop_somewhere_still_stops_there_but_a_later_one_does_not(
+    tree: Tree,
+) -> None:
+    leave(tree, "cooler")
+    step = head(tree, "demo/cooler").step
+    launch = go_on(tree, retries=2, settings={"stop_at": "+5"})
+    for _ in range(2):
+        again = failed_again(tree, launch)
+        assert again is not None and again.overrides == {"stop_at": step + 5}
+        changes = head(tree, "demo/cooler").changes
+        assert [(change.name, change.after) for change in changes] == [("stop_at", step + 5)]
+        launch = again
+    started(tree, launch, True)
+    assert go_on(tree).overrides == {}
+
+
+def test_one_that_has_stopped_where_it_was_to_is_not_started_again(tree: Tree) -> None:
+    leave(tree, "cooler")
+    launch = go_on(tree, retries=2, settings={"stop_at": "+5"})
+    fork = head(tree, "demo/cooler")
+    with tree.database.transaction() as connection:
+        rows = node_rows.update().where(node_rows.c.id == fork.id)
+        connection.execute(rows.values(kind="final", step=fork.step + 5))
+    assert failed_again(tree, launch) is None

@@ -40,6 +40,8 @@ def test_directives_are_no_values_in_force() -> None:
     assert builtin_settings.DIRECTIVES == (
         "horizon",
         "schedule_from",
+        "stop_at",
+        "reshuffle",
         "scheduler",
         "accept",
         "resize",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.core.overrides import check_frozen, check_length, freezes_all
+from branchtrack.core.builtin_settings import SETTINGS
+from branchtrack.core.overrides import (
+    check_frozen,
+    check_length,
+    check_reshuffle,
+    check_stop,
+    freezes_all,
+    offered,
+)
 from branchtrack.errors import InvalidInput
 
 LINEAR = {"max_steps": 10, "lr_scheduler_type": "linear"}
@@ -86,3 +94,49 @@ def test_patterns_that_freeze_every_parameter_are_noticed() -> None:
     for some_only in ("", "body", "head, body.bias", "other"):
         assert not freezes_all(some_only, names)
     assert not freezes_all("*", [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "allowed"),
+    [
+        ({"stop_at": 4}, "a whole number greater than 4, up to 10"),
+        ({"stop_at": 11}, "a whole number greater than 4, up to 10"),
+        ({"stop_at": 21, "max_steps": 20}, "a whole number greater than 4, up to 20"),
+    ],
+)
+def test_a_stop_outside_of_the_training_is_refused(
+    overrides: dict[str, object], allowed: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_stop(4, LINEAR, overrides)
+    assert (caught.value.field, caught.value.allowed) == ("stop_at", allowed)
+
+
+def test_a_stop_within_the_training_is_let_through() -> None:
+    for settings, overrides in (
+        (LINEAR, {"stop_at": 5}),
+        (LINEAR, {"stop_at": 10}),
+        (LINEAR, {"stop_at": 12, "max_steps": 20}),
+        ({}, {"stop_at": 10**6}),
+        (LINEAR, {}),
+    ):
+        check_stop(4, settings, overrides)
+    check_stop(4, LINEAR, {"stop_at": 99}, "weights")
+    with pytest.raises(InvalidInput, match=r"greater than 4\."):
+        check_stop(4, {}, {"stop_at": 4})
+
+
+def test_an_epoch_is_redrawn_from_a_seed_alone() -> None:
+    check_reshuffle({"reshuffle": True, "seed": 3})
+    check_reshuffle({"reshuffle": False})
+    with pytest.raises(InvalidInput, match="reshuffle together with seed") as caught:
+        check_reshuffle({"reshuffle": True, "lr": 0.1})
+    assert caught.value.field == "reshuffle"
+
+
+def test_a_resume_may_stop_early_and_redraw_where_there_is_a_seed() -> None:
+    declared = {name: SETTINGS[name] for name in ("lr", "seed")}
+    assert {"stop_at", "reshuffle"} <= offered(declared, {"lr": 0.1, "seed": 1}).keys()
+    without_seed = offered(declared, {"lr": 0.1})
+    assert "stop_at" in without_seed and "reshuffle" not in without_seed
+    assert offered(declared, {}) == {}

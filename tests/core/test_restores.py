@@ -50,6 +50,8 @@ def test_parts_that_were_replaced_stand_beside_those_restored() -> None:
         ({"max_steps": 9, "horizon": "extend"}, "replaced", "restored"),
         ({"scheduler": "script"}, "replaced", "restored"),
         ({"scheduler": "node", "seed": 3}, "restored", "replaced"),
+        ({"reshuffle": True}, "restored", "replaced"),
+        ({"reshuffle": False, "stop_at": 9}, "restored", "restored"),
     ],
 )
 def test_a_part_that_a_change_takes_the_place_of_is_not_said_to_be_restored(

@@ -12,7 +12,7 @@ from branchtrack.core.records import Node
 from branchtrack.core.trials import labels
 from branchtrack.core.trials.judging import WORDS, Verdict
 from branchtrack.core.trials.outcomes import judged, summary
-from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Trial
+from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import groups
 
@@ -59,6 +59,19 @@ def trial(connection: Connection, record: Trial) -> dict[str, Any]:
         "reason": record.reason,
         "created_at": moment(record.created_at),
         "updated_at": moment(record.updated_at),
+    }
+
+
+def preview(spec: Spec) -> dict[str, Any]:
+    """Return what a trial would train: at most ``steps`` updates in ``launches`` trainings."""
+    return {
+        "nodes": list(spec.nodes),
+        "changes": [arm.label for arm in spec.arms],
+        "metric": spec.metric,
+        "repeats": spec.repeats,
+        "at": list(spec.at),
+        "steps": spec.most_steps,
+        "launches": spec.repeats * (1 + len(spec.arms)),
     }
 
 

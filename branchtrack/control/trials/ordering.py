@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.checkpoints.packs import Store
@@ -25,19 +24,10 @@ from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, trials
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What a trial would train: at most ``steps`` updates in ``launches`` trainings."""
-
-    planned: PlannedTrial
-    steps: int
-    launches: int
-
-
 def preview_trial(
     database: Database, store: Store, order: TrialOrder, *, actor: Actor | str, reason: str = ""
-) -> Preview:
-    """Return what an order would train; it is checked as `create_trial` checks it.
+) -> PlannedTrial:
+    """Return the trial that an order stands for, checked as `create_trial` checks it.
 
     Raises:
         NotFound, InvalidInput, Forbidden, RateLimited, CheckpointError, LaunchFailed: as there.
@@ -47,8 +37,7 @@ def preview_trial(
         planned = plan_trial(connection, order)
         check_allowed(connection, planned.nodes[0], _fields(planned, order), who, message)
     _check_sides(database, store, planned)
-    spec = planned.spec
-    return Preview(planned, spec.most_steps, spec.repeats * (1 + len(spec.arms)))
+    return planned
 
 
 def create_trial(

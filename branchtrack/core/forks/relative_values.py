@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from branchtrack.core.builtin_settings import MAX_STEPS
+from branchtrack.core.builtin_settings import MAX_STEPS, STOP_AT
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput, shown
 
@@ -23,6 +23,8 @@ _MORE = re.compile(rf"\+{_NUMBER}")
 _NUMERIC = ("float", "int")
 #: What pages offer as buttons beside a rate.
 FACTORS = ("x0.5", "x0.1", "x2")
+#: Settings that are steps of a run.
+_STEPS = (MAX_STEPS.name, STOP_AT.name)
 #: What the last part of a rate's name is, or ends with.
 _RATES = re.compile(r"(.*_)?(lr|rate)")
 
@@ -49,8 +51,9 @@ def resolved(
 ) -> dict[str, Any]:
     """Return ``values`` with each relative one computed from ``current``; others are unchanged.
 
-    With a ``step`` ``max_steps=+50`` is 50 updates after it: the same change then gives forks of
-    several nodes the same length. Decimal arithmetic is used, so that ``x0.1`` of 3e-4 is 3e-5.
+    With a ``step`` ``max_steps=+50`` is 50 updates after it, and so is ``stop_at=+50``: the same
+    change then gives forks of several nodes the same length. Decimal arithmetic is used, so that
+    ``x0.1`` of 3e-4 is 3e-5.
 
     Raises:
         InvalidInput: a setting has no number in force, or the result is not allowed.
@@ -65,9 +68,7 @@ def resolved(
 
 def counts_from_step(name: str, value: Any) -> bool:
     """Return whether a value is a number of updates from the step of a node on."""
-    return (
-        name == MAX_STEPS.name and isinstance(value, str) and bool(_MORE.fullmatch(value.strip()))
-    )
+    return name in _STEPS and isinstance(value, str) and bool(_MORE.fullmatch(value.strip()))
 
 
 def may_be_relative(values: Mapping[str, Any]) -> bool:

@@ -167,6 +167,11 @@ class Trial:
         return max(map(abs, values), default=None)
 
     @property
+    def branches(self) -> list[str]:
+        """The names that its branches were ordered by."""
+        return [side.branch for pair in self.pairs for side in pair.sides if side and side.branch]
+
+    @property
     def trained_steps(self) -> int:
         """The updates of the sides that have ended."""
         sides = [side for pair in self.pairs for side in pair.sides]

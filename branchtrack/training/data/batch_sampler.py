@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, Sampler, SequentialSampler
 
+from branchtrack.training.data import redraws
 from branchtrack.training.data.keyed import Batch
 
 #: A collate function that creates its own generator does so in one of the first batches.
@@ -23,17 +24,25 @@ class Position(Protocol):
 
     ``order`` and ``ahead`` are the random states from which this epoch's order was drawn, and the
     batch after the present one is fetched; ``resumed`` is the stored position of a resumed epoch,
-    whose first ``skipped`` batches are left out; ``seed`` and ``epoch`` key each batch for workers.
+    whose first ``skipped`` batches are left out; ``redrawn`` is what was redrawn of its order (see
+    `redraws`). ``key_seed`` and ``epoch`` key each batch for workers.
     """
 
     order: dict[str, Any] | None
     ahead: dict[str, Any] | None
     resumed: Mapping[str, Any] | None
     skipped: int
-    seed: int
     epoch: int
     placeholders: bool
     looks_ahead: bool
+
+    @property
+    def redrawn(self) -> Sequence[Mapping[str, Any]]:
+        """What was redrawn of the order of this pass, oldest first."""
+
+    @property
+    def key_seed(self) -> int:
+        """The seed of what workers draw for the batches of this pass."""
 
     @property
     def has_workers(self) -> bool:
@@ -94,6 +103,16 @@ class Batches(Sampler[list[Any]]):
         left, size = len(self.sampler) - int(state["samples"]), int(self.batch_size)
         return len(self) - (left // size if self.drop_last else -(-left // size))
 
+    def redrawable(self, samples: int) -> int:
+        """Return up to which sample an epoch may be redrawn after its first ``samples`` samples, so
+        that the same are trained on; ``samples`` if its order is not random, or not known.
+        """
+        if not self._is_plain or isinstance(self.sampler, SequentialSampler):
+            return samples
+        end = len(self.sampler)
+        # Those of an incomplete batch that is dropped stay what they are.
+        return end - (end - samples) % int(self.batch_size) if self.drop_last else end
+
     def __iter__(self) -> Iterator[list[Any]]:
         # As a generator it starts when the first batch is requested, not when it is created.
         position, resumed = self._position, self._position.resumed
@@ -133,6 +152,10 @@ class Batches(Sampler[list[Any]]):
             yield from batches
             return
         order = iter(self.sampler)
+        if self._position.redrawn:
+            order = iter(
+                redraws.permuted(list(order), self._position.redrawn, self._position.epoch)
+            )
         if samples:
             deque(itertools.islice(order, samples), maxlen=0)
             yield []
@@ -146,5 +169,5 @@ class Batches(Sampler[list[Any]]):
             return batch
         keyed = Batch(batch)
         if self._position.has_workers:
-            keyed.key = (self._position.seed, self._position.epoch, number)
+            keyed.key = (self._position.key_seed, self._position.epoch, number)
         return keyed

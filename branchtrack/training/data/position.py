@@ -7,14 +7,14 @@ the loop takes batches, and where they start; `tracking` puts them there.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from branchtrack.training import rng
-from branchtrack.training.data import growth
+from branchtrack.training.data import growth, redraws
 from branchtrack.training.data.batch_sampler import Batches
 from branchtrack.training.data.generators import Generators
 from branchtrack.training.data.iterable import Streamed
@@ -69,6 +69,18 @@ class LoaderPosition:
         self._to_settle: dict[str, Any] | None = None
 
     @property
+    def redrawn(self) -> Sequence[Mapping[str, Any]]:
+        """What was redrawn of the order of this pass, oldest first; see `redraws`."""
+        stored = self.resumed or self._to_resume or {}
+        redrawn: Sequence[Mapping[str, Any]] = stored.get(redraws.REDRAWN, ())
+        return redrawn
+
+    @property
+    def key_seed(self) -> int:
+        """The seed of what workers draw for the batches of this pass."""
+        return self.redrawn[-1]["seed"] if self.redrawn else self.seed
+
+    @property
     def kind(self) -> str:
         """``map``, ``iterable`` or ``other``."""
         if self.batch_sampler is not None:
@@ -101,11 +113,11 @@ class LoaderPosition:
         if self.batch_sampler is not None:
             samples = self.batch_sampler.bounded(samples)
         was_drawn = begun and self.batch_sampler is not None
-        stored = {
+        stored: dict[str, Any] = {
             "epoch": epoch,
             "batches": batches,
             "samples": samples if begun else 0,
-            "seed": self.seed if begun else self._next_seed,
+            "seed": self.seed,
             "order": self.order if begun else None,
             "ahead": self.ahead if begun and fetched_ahead else None,
             "order_seed": self.sample_order.seed,
@@ -116,6 +128,11 @@ class LoaderPosition:
             "own": self._kept_generators.capture(),
             "pass_own": self._kept_at_begin if begun else {},
         }
+        # Only where they say something: the digests of other states stay what they were.
+        if self.seed != self._next_seed:
+            stored["next_seed"] = self._next_seed
+        if begun and self.redrawn:
+            stored[redraws.REDRAWN] = list(self.redrawn)
         if self.settings.declared:
             streams = self.stream is not None
             stored["settings"] = self.settings.state(begun=begun, streams=streams)
@@ -134,7 +151,7 @@ class LoaderPosition:
         begun = state["batches"] > 0
         self.settings.resume(state.get("settings"))
         self.epoch, self.seed = state["epoch"], state["seed"]
-        self._next_seed = self.seed if seed is None else seed
+        self._next_seed = state.get("next_seed", self.seed) if seed is None else seed
         self.sample_order.seed = state["order_seed"]
         self.sample_order.restore(state["generators"])
         # Those of an iterable dataset reach their states as its pass is read again.
@@ -145,6 +162,16 @@ class LoaderPosition:
         self._to_resume, self._to_settle = state, {**now, "own": kept}
         self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
         return self.skipped
+
+    def redrawn_by(self, state: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+        """Convert a stored position: the rest of its pass comes in another order, drawn from each
+        of ``seeds`` in turn. It stays what it is if the order is not random, or nothing is left.
+        """
+        samples = int(state["samples"])
+        end = 0 if self.batch_sampler is None else self.batch_sampler.redrawable(samples)
+        if not (state["batches"] and seeds and end > samples):
+            return dict(state)
+        return redraws.redraw(state, seeds, end)
 
     def in_changed_data(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a stored position for data that has changed since; see `growth`."""

@@ -15,6 +15,7 @@ import torch
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
+from branchtrack.training.data import redraws
 from branchtrack.training.data.growth import LENGTH, place_words
 from branchtrack.training.loop import data as loop_data
 from branchtrack.training.loop import objects as loop_objects
@@ -114,7 +115,7 @@ def restore_state(
     """
     stored, now = (
         snapshots.loop_state(base.snapshot),
-        snapshots.random_state(base.snapshot, base.overrides.get("seed")),
+        snapshots.random_state(base.snapshot, base.seed),
     )
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
     for name, instance in objects.items():
@@ -127,7 +128,10 @@ def restore_state(
         if any(not equal(script.get(n), before[n]) for n in (LENGTH, "sampler") if n in before):
             data_state = batches.in_changed_data(data_state)
             base.parts["data position"] = place_words(data_state, stored["data"])
-        batches.resume(data_state, now, base.overrides.get("seed"))
+        elif base.reshuffles:
+            data_state = batches.redrawn_by(data_state, base.reshuffles)
+            base.parts.update(redraws.parts(data_state, stored["data"]))
+        batches.resume(data_state, now, base.seed)
     rng.restore(now)
     return now if stored["begun"] else None
 

@@ -7,7 +7,7 @@ knows no session and no optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,6 +108,8 @@ class LoopBatches:
         else:
             seed = self._seed if batches else self._next_seed
             state = {"epoch": epoch, "batches": batches, "seed": seed}
+            if seed != self._next_seed:
+                state["next_seed"] = self._next_seed
         return {**state, "unread": True} if self.is_unread else state
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
@@ -120,7 +122,11 @@ class LoopBatches:
         else:
             self.batches = self._skipped = stored["batches"]
             self._seed = stored["seed"]
-            self._next_seed = self._seed if seed is None else seed
+            self._next_seed = stored.get("next_seed", self._seed) if seed is None else seed
+
+    def redrawn_by(self, stored: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+        """Convert a stored position; see `position.LoaderPosition.redrawn_by`."""
+        return dict(stored) if self._tracked is None else self._tracked.redrawn_by(stored, seeds)
 
     def in_changed_data(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a stored position for data that has changed since; see `growth`."""

@@ -284,6 +284,7 @@ class Run:
         """
         metrics = self._measure()
         self.log(metrics)
+        self._session.note_evaluation(self.update)
         return metrics
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.builtin_settings import RESHUFFLE, SEED, STOP_AT
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
 from branchtrack.db.engine import Database
@@ -30,6 +31,7 @@ class Base:
 
     ``origin`` is the node that was trained last on the way to it, ``script`` what its script
     requested (None if it was not recorded), and ``overrides`` the changes declared since.
+    ``reshuffles`` are the seeds from which the rest of the epoch is to be drawn anew, in order.
     ``mode`` is ``exact`` or ``weights``; ``strict`` ends training if its first update is not what
     the node's own continuation was. ``parts`` describes, by name, what happened to parts of the
     state that were not simply restored, once they are.
@@ -42,7 +44,24 @@ class Base:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     script: Mapping[str, Any] | None = None
     strict: bool = False
+    reshuffles: Sequence[int] = ()
     parts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stop_at(self) -> int | None:
+        """The step at which this process ends; what only an earlier fork declared is over."""
+        declared = {change.name: change.after for change in self.fork.changes}
+        return declared.get(STOP_AT.name)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of all that is drawn from here on; None: the node's states go on.
+
+        The node's own seed is one, too, if the rest of its epoch is drawn anew.
+        """
+        if self.reshuffles and SEED.name not in self.overrides:
+            return self.reshuffles[-1]
+        return self.overrides.get(SEED.name)
 
 
 class BaseSession:
@@ -140,6 +159,9 @@ class UnrecordedSession(BaseSession):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Do nothing: it was logged when this was trained first."""
 
+    def note_evaluation(self, step: int) -> None:
+        """Do nothing: it evaluates for nobody."""
+
     def alert(
         self, step: int, text: object, level: str, metric: str | None, value: float | None
     ) -> None:
@@ -151,9 +173,28 @@ class UnrecordedSession(BaseSession):
 
 def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
     """Return the node trained last on the way to a fork node, and all that was declared since."""
-    declared: dict[str, Any] = {}
+    node, forks = _untrained(connection, fork)
+    declared = {change.name: change.after for step in forks for change in step.changes}
+    return node, declared
+
+
+def reshuffles(connection: Connection, fork: Node) -> tuple[int, ...]:
+    """Return the seeds from which the rest of the epoch was declared to be drawn anew since the
+    node trained last on the way to a fork node, oldest first.
+    """
+    _node, forks = _untrained(connection, fork)
+    return tuple(
+        step.settings[SEED.name]
+        for step in forks
+        if any(change.name == RESHUFFLE.name and change.after for change in step.changes)
+    )
+
+
+def _untrained(connection: Connection, fork: Node) -> tuple[Node, list[Node]]:
+    """Return the node trained last on the way to a fork node, and the forks since, oldest first."""
+    forks: list[Node] = []
     node = fork
     while node.kind == "fork" and node.parent_id is not None:
-        declared = {**{change.name: change.after for change in node.changes}, **declared}
+        forks.insert(0, node)
         node = nodes.get(connection, node.parent_id)
-    return node, declared
+    return node, forks

@@ -5,7 +5,8 @@ Which function executes a request is `steer.execution`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from branchtrack.training.steer import execution
 from branchtrack.training.steer.answers import Answer
 from branchtrack.training.steer.execution import Scene
 from branchtrack.training.steer.holds import Holds
+
+logger = logging.getLogger("branchtrack")
 
 
 class LoopControl:
@@ -73,6 +76,23 @@ class LoopControl:
             rewind=self._rewinder.order,
         )
         return execution.execute(request, scene)
+
+    def evaluate_at_end(self, point: Point, logged: Collection[str]) -> None:
+        """Evaluate as a request does, before training ends; an error never keeps it from ending.
+
+        ``logged`` are the metrics that the loop has logged at this step already.
+        """
+        try:
+            metrics = point.evaluate()
+        except Exception as error:
+            logger.warning(
+                "branchtrack: the evaluation at step %d, where training stops, failed: %s: %s",
+                point.step,
+                type(error).__name__,
+                error,
+            )
+            return
+        self._log(point.step, {n: v for n, v in metrics.items() if n not in logged})
 
     def _evaluate(self, point: Point) -> dict[str, Any]:
         metrics = point.evaluate()

@@ -33,7 +33,7 @@ from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
 from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
-from branchtrack.training.session.base import Base, origin
+from branchtrack.training.session.base import Base, origin, reshuffles
 from branchtrack.training.session.continuation import Line
 from branchtrack.training.session.ordinals import Order, Process, Training
 from branchtrack.training.session.protocol import TrainingSession
@@ -324,8 +324,9 @@ def _base(
     stored = nodes.checkpoint(connection, fork.state_digest, need=need)
     trained, overrides = origin(connection, fork)
     script = segments.get(connection, trained.segment_id).script
+    redrawn = reshuffles(connection, fork)
     snapshot = commits.load(store, stored, fork)
-    return Base(fork, snapshot, trained, mode, overrides, script, strict)
+    return Base(fork, snapshot, trained, mode, overrides, script, strict, redrawn)
 
 
 def _planned(new: NewNode) -> Node:

@@ -193,17 +193,21 @@ class Affects:
 
 
 #: Settings that determine which samples make the first batch, or how they are made.
-_OF_BATCH = frozenset(("batch_size", "gradient_accumulation_steps", "seed", "accept"))
+_OF_BATCH = frozenset(("batch_size", "gradient_accumulation_steps", "seed", "reshuffle", "accept"))
 #: Settings that no forward pass before the next update uses.
 _OF_STEP = frozenset(
     """lr weight_decay betas eps momentum max_grad_norm lr_scheduler_type lr_scheduler_kwargs
     warmup_steps max_steps horizon schedule_from scheduler schedule_held logging_steps eval_steps
     save_steps frozen""".split()
 )
+#: Settings that no update uses.
+_OF_NOTHING = frozenset(("stop_at",))
 
 
 def _kind(name: str, options: set[str]) -> str:
     local_name = name.rpartition(".")[2]
+    if name in _OF_NOTHING:
+        return "nothing"
     if name in _OF_BATCH or name.startswith("data."):
         return "batch"
     return "step" if local_name in _OF_STEP or local_name in options else "loss"

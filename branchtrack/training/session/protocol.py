@@ -127,6 +127,9 @@ class TrainingSession(Protocol):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step."""
 
+    def note_evaluation(self, step: int) -> None:
+        """Note that the loop itself has just evaluated, and logged what came of it."""
+
     def alert(
         self, step: int, text: object, level: str, metric: str | None, value: float | None
     ) -> None:

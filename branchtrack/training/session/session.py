@@ -31,6 +31,7 @@ from branchtrack.training.session.loop_control import LoopControl
 from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.session.segment_record import SegmentRecord
 from branchtrack.training.session.signals import Signals
+from branchtrack.training.session.stop import Stop
 from branchtrack.training.session.updates import Updates
 from branchtrack.training.settings import apply
 from branchtrack.training.steer import answers, execution
@@ -67,9 +68,10 @@ class Session(Updates):
         self._shards: ShardRecord | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
+        self._stop = Stop(base.stop_at if base else None)
         self._rewinder = Rewinder(database, store, self.actor, started_by)
         self._control = LoopControl(
-            self._rewinder, self.log, lambda *held: self._segment_record.hold(*held)
+            self._rewinder, self._log_evaluation, lambda *held: self._segment_record.hold(*held)
         )
 
     @property
@@ -87,7 +89,11 @@ class Session(Updates):
         """Whether the loop should reach a control point at once."""
         recorder = self.recorder
         return self._control.stop_asked or (
-            recorder is not None and recorder.inbox.is_reached(recorder.step, self._metrics)
+            recorder is not None
+            and (
+                self._stop.is_reached(recorder.step)
+                or recorder.inbox.is_reached(recorder.step, self._metrics)
+            )
         )
 
     @property
@@ -198,6 +204,7 @@ class Session(Updates):
         """Record metrics at a step; non-numbers are named once, here and in the record."""
         numbers, refused = logged_values.numbers(values)
         self._metrics.update(numbers)
+        self._stop.note(step, numbers)
         if self.recorder is None:
             return
         self.recorder.log(step, numbers)
@@ -209,6 +216,14 @@ class Session(Updates):
             self.recorder.append_event(
                 "metric", "not recorded", self.actor, step, payload={"names": dict(fresh)}
             )
+
+    def _log_evaluation(self, step: int, values: Mapping[str, Any]) -> None:
+        self.log(step, values)
+        self.note_evaluation(step)
+
+    def note_evaluation(self, step: int) -> None:
+        """Note that the loop itself has just evaluated, and logged what came of it."""
+        self._stop.evaluated_at = step
 
     def alert(
         self, step: int, text: object, level: str, metric: str | None, value: float | None
@@ -231,6 +246,8 @@ class Session(Updates):
         assert recorder is not None
         inbox = recorder.inbox
         if inbox.waiting or save or self._control.stop_asked:
+            return True
+        if self._stop.is_reached(recorder.step):
             return True
         if not inbox.awaits:
             return False
@@ -266,12 +283,15 @@ class Session(Updates):
         saves = self.committer.saves
         if save:
             saves.ask(point.step)
+        is_stop = self._stop.is_reached(point.step)
         replies = [
-            self._control.execute(request, point, self.actions, final=final) for request in pending
+            self._control.execute(request, point, self.actions, final=final or is_stop)
+            for request in pending
         ]
         answers.supersede(replies)
         if self._shards is not None:
             self._shards.store(point.live.data)
+        words = self._make_stop(point, final=final) if is_stop else ""
         changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
         is_last = ends and not self._control.suspends
@@ -281,7 +301,7 @@ class Session(Updates):
         is_new = self.committer.committed != point.step
         if changes or wants_node or ((saves.owed is not None or ends) and is_new):
             message = "; ".join(
-                text for text in (answers.message(replies), self.signals.words) if text
+                text for text in (answers.message(replies), words, self.signals.words) if text
             )
             durable_nodes = self.committer.commit(
                 point, kind, self._metrics, changes, replies, message
@@ -294,6 +314,17 @@ class Session(Updates):
         if replies:
             self._report_settings(point)
         self._expect(replies, point, durable_nodes)
+
+    def _make_stop(self, point: Point, *, final: bool) -> str:
+        """End training here, evaluated first if it can be; return what is said of it."""
+        # After a signal there is no time for it.
+        evaluates = self.evaluates and not self.signals.received
+        if evaluates and self._stop.lacks_evaluation(point.step):
+            self._control.evaluate_at_end(point, self._stop.logged(point.step))
+        self._stop.step = None
+        # Training that has reached its end is not cut short by it.
+        self._control.stop_asked = self.stop_asked or not final
+        return f"Stopped at step {point.step}, as this resume was to (stop_at)."
 
     def _expect(self, replies: Sequence[Answer], point: Point, durable_nodes: list[Node]) -> None:
         """Expect of the next update the settings that were changed.

@@ -163,6 +163,8 @@ class Events(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._evaluated = True
+        if self.session is not None:
+            self.session.note_evaluation(state.global_step)
         # A callback such as early stopping may have ended training just now.
         if self.session is not None and control.should_training_stop:
             self._ask(control)

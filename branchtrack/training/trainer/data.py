@@ -6,7 +6,7 @@ accumulation and the number of passes stay unchanged. Here it is counted.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +67,10 @@ class TrainerPosition:
         self._within = self.batches > 0
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
+
+    def redrawn_by(self, stored: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+        """Convert a stored position; see `position.LoaderPosition.redrawn_by`."""
+        return dict(stored) if self.tracked is None else self.tracked.redrawn_by(stored, seeds)
 
     def in_changed_data(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a stored position for data that has changed since; see `growth`."""

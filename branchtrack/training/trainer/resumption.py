@@ -16,6 +16,7 @@ from transformers import TrainingArguments
 from branchtrack.core.builtin_settings import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
+from branchtrack.training.data import redraws
 from branchtrack.training.data.growth import LENGTH, place_words
 from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
@@ -135,11 +136,13 @@ def resume_position(trainer: BranchingTrainer, base: Base) -> None:
     # With the weights alone there may be no more of the state.
     stored = _data(base) if base.mode == "exact" else {}
     if "epoch" in stored:
-        seed = base.overrides.get("seed")
         if _data_changed(trainer, base):
             stored = position.in_changed_data(stored)
             base.parts["data position"] = place_words(stored, _data(base))
-        position.resume(stored, _random(base), seed)
+        elif base.reshuffles:
+            stored = position.redrawn_by(stored, base.reshuffles)
+            base.parts.update(redraws.parts(stored, _data(base)))
+        position.resume(stored, _random(base), base.seed)
 
 
 def restore(trainer: BranchingTrainer, base: Base) -> None:
@@ -287,7 +290,7 @@ def _data_changed(trainer: BranchingTrainer, base: Base) -> bool:
 
 
 def _random(base: Base) -> dict[str, Any]:
-    return snapshots.random_state(base.snapshot, base.overrides.get("seed"))
+    return snapshots.random_state(base.snapshot, base.seed)
 
 
 def _data(base: Base) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from branchtrack.web.api import (
     runs,
     storage,
     trash,
+    trials,
 )
 
 _MODULES = (
@@ -31,6 +32,7 @@ _MODULES = (
     replays,
     orders,
     launches,
+    trials,
     labels,
     alerts,
     agents,

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.builtin_settings import LR, LR_SCHEDULER_KWARGS, MAX_STEPS, SETTINGS
+from branchtrack.core.builtin_settings import (
+    LR,
+    LR_SCHEDULER_KWARGS,
+    MAX_STEPS,
+    SETTINGS,
+    STOP_AT,
+)
 from branchtrack.core.forks import relative_values
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
@@ -122,7 +128,10 @@ def test_more_updates_are_counted_from_the_step_of_the_node() -> None:
     assert at_100(max_steps="+50", lr="+1") == {"max_steps": 150, "lr": 1.5}
     assert at_100(max_steps="-50") == {"max_steps": 250}
     assert at_100(max_steps="x2") == {"max_steps": 600}
+    stop = relative_values.resolved({"stop_at": "+50"}, {"stop_at": STOP_AT}, {}, 100)
+    assert stop == {"stop_at": 150}
     assert relative_values.counts_from_step("max_steps", "+50")
+    assert relative_values.counts_from_step("stop_at", "+50")
     assert not relative_values.counts_from_step("max_steps", "+-50")
     assert not relative_values.counts_from_step("warmup_steps", "+50")
     assert not relative_values.counts_from_step("max_steps", 50)

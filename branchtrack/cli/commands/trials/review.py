@@ -99,9 +99,7 @@ def _trained(
 def _show(rows: list[Reviewed], dry_run: bool, as_json: bool) -> None:
     from branchtrack.analysis.trials import payloads
 
-    payload = payloads.review(rows)
-    if dry_run:
-        payload["steps"] = sum(row.steps for row in rows)
+    payload = {**payloads.review(rows), "steps": sum(row.steps for row in rows)}
     if as_json:
         emit(payload)
         return

@@ -181,25 +181,18 @@ def _dry_run(
     line: CommandLine, database: Database, order: TrialOrder, reason: str, as_json: bool
 ) -> None:
     from branchtrack import control
+    from branchtrack.analysis.trials import payloads
     from branchtrack.control.trials.ordering import preview_trial
 
-    preview = preview_trial(database, line.store, order, actor=control.local_actor(), reason=reason)
-    spec = preview.planned.spec
+    actor = control.local_actor()
+    planned = preview_trial(database, line.store, order, actor=actor, reason=reason)
+    spec, preview = planned.spec, payloads.preview(planned.spec)
     if as_json:
-        emit(
-            {
-                "nodes": list(spec.nodes),
-                "changes": [arm.label for arm in spec.arms],
-                "metric": spec.metric,
-                "repeats": spec.repeats,
-                "at": list(spec.at),
-                "steps": preview.steps,
-                "launches": preview.launches,
-            }
-        )
+        emit(preview)
         return
-    echo(f"would try {'; '.join(arm.label for arm in spec.arms)} by {spec.metric}")
-    echo(f"  {preview.launches} trainings of {spec.steps:,} updates at most: {preview.steps:,}")
+    echo(f"would try {'; '.join(preview['changes'])} by {spec.metric}")
+    trainings = f"{preview['launches']} trainings of {spec.steps:,} updates"
+    echo(f"  {trainings} at most: {preview['steps']:,} updates")
     echo(f"  judged after {', '.join(map(str, spec.at))} pairs, and over as soon as it is settled")
     echo("Nothing was created: this was a dry run.")
 

@@ -33,7 +33,7 @@ from branchtrack.db.orders import launches
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session.base import Base, UnrecordedSession, origin
+from branchtrack.training.session.base import Base, UnrecordedSession, origin, reshuffles
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
@@ -74,9 +74,10 @@ def open_replay(database: Database, store: Store, text: str) -> ReplaySession:
             mode = launches.mode_of(connection, start.id) or "exact"
             trained, overrides = origin(connection, start)
             script = segments.get(connection, trained.segment_id).script
+            redrawn = reshuffles(connection, start)
             plan = _plan(connection, start, nodes.get(connection, trial.target))
         snapshot = commits.load(store, stored, start)
-        base = Base(start, snapshot, trained, mode, overrides, script)
+        base = Base(start, snapshot, trained, mode, overrides, script, reshuffles=redrawn)
         return ReplaySession(database, store, base, trial, plan)
     except BaseException:
         database.close()

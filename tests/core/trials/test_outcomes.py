@@ -1,0 +1,34 @@
+"""Pairs are judged change by change, and a verdict that there is stays."""
+
+from __future__ import annotations
+
+from branchtrack.core.trials.judging import HELPS, INCONCLUSIVE
+from branchtrack.core.trials.outcomes import judged, summary
+from tests.core.trials import made_up
+
+ROWS = ((2.0, 1.90, 2.01), (2.1, 1.99, 2.08), (2.2, 2.11, 2.23), (2.05, 1.96, 2.04))
+
+
+def test_every_change_is_judged_against_the_same_controls() -> None:
+    trial = made_up.trial(made_up.spec(arms=2), *ROWS)
+    helps, open_still = judged(trial, trial.pairs)
+    assert (helps.verdict, open_still.verdict) == (HELPS, INCONCLUSIVE)
+
+
+def test_several_changes_have_wider_intervals_than_one() -> None:
+    alone = made_up.trial(made_up.spec(arms=1), *[row[:2] for row in ROWS])
+    both = made_up.trial(made_up.spec(arms=2), *ROWS)
+    (one,), (first, _) = judged(alone, alone.pairs), judged(both, both.pairs)
+    assert first.low is not None and one.low is not None and first.low < one.low
+
+
+def test_a_verdict_that_there_is_does_not_change_with_later_pairs() -> None:
+    trial = made_up.trial(None, *[row[:2] for row in ROWS])
+    (verdict,) = judged(trial, trial.pairs)
+    later = made_up.trial(None, (2.0, 5.0), verdicts=(verdict,))
+    assert judged(later, later.pairs) == [verdict]
+
+
+def test_a_summary_counts_verdicts() -> None:
+    counts = summary(["helps", "helps", "hurts", "pending"])
+    assert counts == {"helped": 2, "hurt": 1, "none": 0, "inconclusive": 0}
