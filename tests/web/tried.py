@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from branchtrack.core.builtin_settings import BUILT_IN, SEED
 from branchtrack.core.records import Node
 from branchtrack.core.trials import looks
 from branchtrack.core.trials.outcomes import judged
@@ -24,6 +25,7 @@ from branchtrack.core.trials.records import (
     Trial,
 )
 from branchtrack.db.orders import groups, trials
+from branchtrack.db.tables import segments
 from tests.web.seeds import Grower, Line
 
 #: What a side without a value is: still training, or diverged.
@@ -130,3 +132,13 @@ def _grown(grower: Grower, node: Node, trial: Trial, name: str) -> Line:
         group = next(g for g in groups.of_run(connection, grower.run.id) if g.id == trial.group_id)
         groups.add_branch(connection, group, line.branch)
     return line
+
+
+def declare_seed(line: Line) -> None:
+    """Have a branch's process declare a seed, without which repeats would be the same."""
+    known = [setting.as_dict() for setting in (*BUILT_IN, SEED)]
+    line.settings = {**line.settings, SEED.name: 7}
+    with line.grower.database.transaction() as connection:
+        connection.execute(
+            segments.update().where(segments.c.id == line.segment.id).values(declared=known)
+        )

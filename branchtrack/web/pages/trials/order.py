@@ -12,14 +12,16 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from branchtrack.analysis.trials import payloads
 from branchtrack.control.launch_settings import resume_settings
-from branchtrack.control.trials.ordering import Preview, create_trial, preview_trial
+from branchtrack.control.trials.ordering import create_trial, preview_trial
 from branchtrack.control.trials.planning import METRICS, REPEATS, STEPS, TrialOrder
 from branchtrack.core import tree
 from branchtrack.core.forks import reversal
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import parse_assignments
-from branchtrack.db import metrics, nodes, runs
+from branchtrack.core.trials import labels
+from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.errors import (
     BranchtrackError,
     CheckpointError,
@@ -103,7 +105,7 @@ def preview(run: str, node_id: str) -> Response:
         return _render(offer, submitted, 422, error)
     except (CheckpointError, LaunchFailed) as error:
         return _render(offer, submitted, 409, error)
-    return _render(offer, submitted, preview=planned)
+    return _render(offer, submitted, preview=payloads.preview(planned.spec))
 
 
 def _order(offer: Offer, submitted: Mapping[str, str]) -> TrialOrder:
@@ -147,13 +149,14 @@ def _offer(run: str, node_id: str) -> Offer:
         starts = nodes.starts(connection, node.run_id)
         spans = tree.lineage(node.segment_id, starts.get)
         logged = metrics.names(connection, [span.segment for span in spans])
-    last = node.settings.get("max_steps")
+        last = node.settings.get("max_steps")
+        last = last or segments.get(connection, node.segment_id).max_steps
     left = last - node.step if isinstance(last, int) else STEPS
     return Offer(
         node=node,
         run=run_record,
         metrics=tuple(sorted(logged, key=lambda name: (name not in METRICS, name))),
-        names=tuple(settings),
+        names=tuple(name for name in settings if name not in labels.OF_TRIALS),
         has_own=node.kind in ("intervention", "fork") and reversal.is_reversible(node, settings),
         steps=min(STEPS, left) if left > 0 else STEPS,
     )
@@ -164,7 +167,7 @@ def _render(
     submitted: Mapping[str, str],
     status: int = 200,
     error: BranchtrackError | None = None,
-    preview: Preview | None = None,
+    preview: Mapping[str, Any] | None = None,
 ) -> Response:
     default = {"steps": str(offer.steps), "repeats": str(REPEATS)}
     entered: dict[str, Any] = {
