@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.analysis.payloads_nodes import node
+from branchtrack.analysis.trials.payloads import verdicts_of_run
 from branchtrack.core import exactness, lifecycle
 from branchtrack.core.queries.columns import Fact
 from branchtrack.core.records import (
@@ -187,12 +188,16 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     newest = launches.newest_of_run(connection, run.id)
     names = {branch.id: branch.name for branch in outline.branches}
     thinned = references.of_run(connection, run.id)
+    verdicts = verdicts_of_run(connection, run.id)
     steps, now = {record.id: record.step for record in run_nodes}, time.time()
     return {
         "run": _facts(run),
         "branches": [_branch(outline, branch, steps, now) for branch in outline.branches],
         "nodes": [
-            node(record, names[record.branch_id], thinned.get(record.state_digest))
+            {
+                **node(record, names[record.branch_id], thinned.get(record.state_digest)),
+                "verdict": verdicts.get(record.id),
+            }
             for record in run_nodes
         ],
         "refused": _refused(newest, names),

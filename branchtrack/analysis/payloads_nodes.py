@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import payloads_code
 from branchtrack.analysis.payloads_audit import moment as moment
+from branchtrack.analysis.trials.payloads import verdict_of_node, verdicts_of_run
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
 from branchtrack.core.nonfinite import metric
@@ -72,6 +73,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
         "restored": record.restored,
         "compared": compared(record.compared),
         "environment": record.environment,
+        "verdict": verdict_of_node(connection, record.id),
         "code": payloads_code.code(connection, record),
         "children": [child.id for child in nodes.children(connection, record.id, listed=True)],
         "checkpoint": {
@@ -212,12 +214,14 @@ def page(
     rows, total = tree_nodes.page(connection, run.id, limit + 1, after, **which)
     names = {each.id: each.name for each in run_rows.list_branches(connection, run.id)}
     thinned = references.of_run(connection, run.id)
+    verdicts = verdicts_of_run(connection, run.id)
     shown = rows[:limit]
     return {
         "nodes": [
             {
                 "seq": row.seq,
                 **node(row, names[row.branch_id], thinned.get(row.state_digest)),
+                "verdict": verdicts.get(row.id),
             }
             for row in shown
         ],

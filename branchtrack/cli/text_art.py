@@ -25,6 +25,8 @@ MARKS = {
 }
 #: The colours of a branch's certificate, by its verdict.
 CERTIFICATE_COLOURS = {"exact": "green", "differs": "red"}
+#: The colours of verdicts of trials.
+VERDICT_COLOURS = {"helps": "green", "hurts": "red", "inconclusive": "yellow"}
 _LOSSES = ("eval_loss", "loss", "train_loss")
 #: The dots of a braille character, by column and row, as offsets from U+2800.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -134,6 +136,13 @@ def _drawn(
     return drawn.rstrip()
 
 
+def verdict_words(verdict: dict[str, Any]) -> str:
+    """Return what a trial showed of a change, as ``helps −0.005``."""
+    effect = verdict["effect"]
+    words = styled(verdict["words"], VERDICT_COLOURS.get(verdict["verdict"]))
+    return words if effect is None else f"{words} {formats.delta(effect)}"
+
+
 def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
     metric = next((name for name in _LOSSES if node["metrics"].get(name) is not None), None)
     loss = f"{metric} {formats.metric(node['metrics'][metric])}" if metric else ""
@@ -144,6 +153,8 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
         text = f"second parent {node['merge_parent'][:8]}  {text}"
     if node["restore"] == "differs":
         text = f"{styled('restore', bold=True)} {state('differs')}  {text}".rstrip()
+    if node.get("verdict"):
+        text = f"{text}  [{verdict_words(node['verdict'])}]"
     return [
         styled(node["id"][:8], dim=True),
         f"step {formats.steps(node['step'])}",

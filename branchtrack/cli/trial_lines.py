@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from branchtrack.cli.output import echo, field_lines, print_table, state, styled
+from branchtrack.cli.text_art import VERDICT_COLOURS
 from branchtrack.core import formats
 
 #: Columns of the drawing of the pairs.
 _WIDTH = 49
-VERDICT_COLOURS = {"helps": "green", "hurts": "red", "inconclusive": "yellow"}
 
 
 def trial_lines(trial: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from branchtrack.control.launch import REFUSALS, CheckedOrder
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, restores, schedules
 from branchtrack.core.actors import Actor
-from branchtrack.core.builtin_settings import SCHEDULER
+from branchtrack.core.builtin_settings import RESHUFFLE, SCHEDULER, SEED, STOP_AT
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Node
@@ -126,6 +126,8 @@ def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) ->
     identical = [] if is_refused else identical_branches(connection, node, overrides, mode)
     last = _last_step(connection, node, overrides, mode)
     changed = {change.name for change in changes}
+    # Redrawn from it, an epoch has another order even if the seed is the node's own.
+    changed |= {SEED.name} if overrides.get(RESHUFFLE.name) else set()
     same = [name for name in overrides if name not in changed]
     warnings = [f"{name} already has that value" for name in same]
     warnings += [
@@ -136,12 +138,13 @@ def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) ->
     ]
     if nodes.thinned(connection, node.state_digest) == references.RECIPE:
         warnings.append("its checkpoint was thinned: the worker trains to it again first")
+    end = overrides.get(STOP_AT.name, last)
     return {
         "mode": mode,
         "overrides": overrides,
         "relative": checked.relative,
         "changes": [change.as_dict() for change in changes],
-        "steps": None if last is None or is_refused else max(0, last - node.step),
+        "steps": None if end is None or is_refused else max(0, end - node.step),
         "max_steps": last,
         "restored": {} if is_refused else _restored(node, overrides, mode),
         "identical": [other.as_dict() for other in identical],

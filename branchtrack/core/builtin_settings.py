@@ -202,7 +202,6 @@ SCHEDULE_FROM = Setting(
     short="schedule from",
     is_directive=True,
 )
-_ONLY_AT_RESUME = "only a resume can change it"
 STOP_AT = Setting(
     "stop_at",
     "int",
@@ -215,7 +214,7 @@ STOP_AT = Setting(
     group=SCHEDULE,
     short="stop",
     is_directive=True,
-    why_absent=_ONLY_AT_RESUME,
+    why_absent="only a resume can change it",
 )
 BATCH_SIZE = Setting(
     "batch_size",
@@ -277,7 +276,7 @@ RESHUFFLE = Setting(
     group=DATA,
     short="reshuffle",
     is_directive=True,
-    why_absent=_ONLY_AT_RESUME,
+    why_absent="only a resume of a run that has a seed can change it",
     replaces="rng",
 )
 

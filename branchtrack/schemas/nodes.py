@@ -50,7 +50,27 @@ class NodeLine(Answer):
     created_at: Moment
 
 
-class NumberedNode(NodeLine):
+class NodeVerdict(Answer):
+    """What a trial of a node's own change shows; see `trials.Tried`."""
+
+    trial: str
+    state: str
+    label: str
+    verdict: str
+    words: str
+    effect: Number | None
+    low: Number | None
+    high: Number | None
+    pairs: int
+
+
+class TreeNode(NodeLine):
+    """A node of a tree, with the verdict on its own change if that was tried."""
+
+    verdict: NodeVerdict | None
+
+
+class NumberedNode(TreeNode):
     """A node with its number, the cursor of a page that ends with it."""
 
     seq: int
@@ -117,6 +137,7 @@ class Node(NodeLine):
     effective: Values | None
     restored: dict[str, str] | None
     compared: Values | None
+    verdict: NodeVerdict | None
     environment: Values
     code: Code | None
     children: list[str]

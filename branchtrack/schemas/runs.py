@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Text, Values
-from branchtrack.schemas.nodes import NodeLine
+from branchtrack.schemas.nodes import TreeNode
 
 
 class RunsQuery(Selection):
@@ -153,7 +153,7 @@ class Tree(Answer):
 
     run: RunFacts
     branches: list[BranchLine]
-    nodes: list[NodeLine]
+    nodes: list[TreeNode]
     refused: RefusedLaunch | None
     troubles: list[Trouble]
 

@@ -270,6 +270,16 @@ def test_one_that_was_to_stop_somewhere_still_stops_there_but_a_later_one_does_n
     assert go_on(tree).overrides == {}
 
 
+def test_one_that_a_pause_has_ended_still_stops_where_it_was_to(tree: Tree) -> None:
+    leave(tree, "cooler")
+    launch = started(tree, go_on(tree, settings={"stop_at": "+5"}), True)
+    leave(tree, "cooler", "suspended")
+    with tree.database.transaction() as connection:
+        branch = runs.get_branch(connection, launch.branch_id)
+        woken = continuation.wake(connection, branch, Actor("ann", "owner", "cli"), "", None)
+    assert woken.overrides == launch.overrides == {"stop_at": head(tree, "demo/cooler").step + 5}
+
+
 def test_one_that_has_stopped_where_it_was_to_is_not_started_again(tree: Tree) -> None:
     leave(tree, "cooler")
     launch = go_on(tree, retries=2, settings={"stop_at": "+5"})

@@ -47,6 +47,16 @@ def test_it_has_the_difference_the_cost_and_what_is_restored(tree: Tree) -> None
     assert (result["group"], result["refused"], line["error"]) == (None, 0, None)
 
 
+def test_one_that_stops_early_costs_the_updates_up_to_there(tree: Tree) -> None:
+    result = preview(tree, settings={"stop_at": "+200", "lr": "1e-3,2e-3"})
+    assert [line["steps"] for line in result["branches"]] == [200, 200]
+    assert result["branches"][0]["max_steps"] == 1000 and result["steps"] == 400
+    (line,) = preview(tree, settings={"stop_at": "+20"}, mode="weights")["branches"]
+    assert (line["steps"], line["max_steps"]) == (20, None)
+    (refused,) = preview(tree, settings={"stop_at": 10})["branches"]
+    assert refused["error"]["field"] == "stop_at"
+
+
 def test_with_the_weights_alone_the_rest_is_reset_and_only_the_script_knows_the_end(
     tree: Tree,
 ) -> None:

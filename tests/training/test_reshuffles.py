@@ -11,7 +11,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.data.redraws import WORDS
 from tests.training import loops, tiny
 from tests.training.homes import Home
-from tests.training.test_loop_exactness import fed, points
+from tests.training.test_loop_exactness import Listed, fed, points
 
 #: Of 26 samples in batches of 4, the first pass has 7 updates; the node lies within it.
 AT, STEPS = 2, 16
@@ -124,9 +124,17 @@ def test_it_needs_a_seed(home: Home) -> None:
         home.order(home.node(AT), {"reshuffle": True})
 
 
-@pytest.mark.parametrize("order", ["random", "generator"])
-def test_a_resume_after_another_seed_draws_the_next_epoch_from_it(order: str, home: Home) -> None:
-    how = {"data": fed(order, points("torch"), num_workers=2)}
+SEEDED: dict[str, Any] = {
+    "random": fed("random", points("torch"), num_workers=2),
+    "generator": fed("generator", points("torch")),
+    "iterable": fed("random", lambda: loops.Flow("torch")),
+    "no loader": Listed,
+}
+
+
+@pytest.mark.parametrize("kind", SEEDED)
+def test_a_resume_after_another_seed_draws_the_next_epoch_from_it(kind: str, home: Home) -> None:
+    how = {"data": SEEDED[kind]}
     train(home, **how)
     launch = home.order(home.node(AT), {"seed": 7})
     final = train(home, launch, **how)

@@ -14,7 +14,7 @@ from branchtrack.core.trials.judging import WORDS, Verdict
 from branchtrack.core.trials.outcomes import judged, summary
 from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial
 from branchtrack.db import nodes, runs
-from branchtrack.db.orders import groups
+from branchtrack.db.orders import groups, trials
 
 #: What is said of a change that is not judged yet.
 PENDING = "pending"
@@ -73,6 +73,18 @@ def preview(spec: Spec) -> dict[str, Any]:
         "steps": spec.most_steps,
         "launches": spec.repeats * (1 + len(spec.arms)),
     }
+
+
+def verdict_of_node(connection: Connection, node_id: str) -> dict[str, Any] | None:
+    """Return what the newest trial of a node's own change shows, as `verdict_line`."""
+    record = trials.of_nodes(connection, [node_id]).get(node_id)
+    return None if record is None else verdict_line(record)
+
+
+def verdicts_of_run(connection: Connection, run_id: str) -> dict[str, dict[str, Any]]:
+    """Return the same for all nodes of a run whose changes were tried, by the nodes' ids."""
+    listed = trials.of_run(connection, run_id)
+    return {record.subject: verdict_line(record) for record in listed if record.subject}
 
 
 def verdict_line(record: Trial, arm: int = 0) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def show(line: CommandLine, node: str, code: bool, as_json: bool) -> None:
             ("by", f"{payload['actor'] or '–'}, {ago(payload['created_at'])}"),
             ("message", visible(payload["message"]) or "–"),
             ("changes", changes(payload["changes"]) or "none"),
+            *([("verdict", _verdict_words(payload["verdict"]))] if payload["verdict"] else []),
             ("state digest", payload["state_digest"]),
             (
                 "checkpoint",
@@ -128,6 +129,13 @@ def _print_code(code: dict[str, Any] | None) -> None:
         echo(f"\n{styled('uncommitted', bold=True)}\n{code['diff'].rstrip()}")
         if code["diff_cut"]:
             echo(f"... the rest of {formats.size(code['diff_bytes'])} was not recorded")
+
+
+def _verdict_words(verdict: dict[str, Any]) -> str:
+    from branchtrack.cli.trial_lines import effect_words
+
+    words = f"{verdict['words']} {effect_words(verdict)}".rstrip()
+    return f"{words}, {formats.plural(verdict['pairs'], 'pair')}, trial {verdict['trial'][:8]}"
 
 
 def _thinned_words(payload: dict[str, Any]) -> str:

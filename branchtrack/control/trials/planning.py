@@ -84,14 +84,13 @@ def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
     """
     starts = _starts(connection, order)
     subject = starts[0].id if order.intervention else None
-    declared = resume_settings(connection, starts[0])
-    arms, control = _arms(order, declared), dict[str, Any]()
+    arms, control = _arms(order, resume_settings(connection, starts[0])), dict[str, Any]()
     if order.intervention:
         starts[0], control, arm = _intervention(connection, starts[0])
         arms = [arm]
     _check_size(connection, order, starts)
     metric = _metric(connection, order.metric, starts[0])
-    is_reseeded = SEED.name in declared
+    is_reseeded = SEED.name in resume_settings(connection, starts[0])
     if not is_reseeded and order.repeats > len(starts) and not order.same:
         raise InvalidInput(
             "repeats",
@@ -117,7 +116,9 @@ def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
         **_turn(order),
     )
     kind = SAME if order.same else CHANGE
-    default = f"trial-{as_name(arms[0].label, 'change')}" if not order.same else "trial-aa"
+    names = "-".join(dict.fromkeys(name for arm in arms for name in arm.settings))
+    what = arms[0].label if len(arms) == 1 else names
+    default = "trial-aa" if order.same else f"trial-{as_name(what, 'change')}"
     return PlannedTrial(spec, kind, subject, tuple(starts), order.name or default[:60])
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from branchtrack.examples.studies.study import ANY_CASE, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Lines are told apart by colour and dash; the first is what everything is compared with.
 _COLOURS = ("#767676", "#0a62c4", "#b3541e", "#137a3f", "#8a3fa0", "#a3325a", "#5f6b00", "#00707a")
@@ -42,17 +44,12 @@ _STYLE: Any = {
 
 
 def svg(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> str:
-    """Return the plot of some outcomes."""
-    import logging
-
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # The reader of the file has the font, not the machine that writes it.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    """Return the plot of some outcomes: the study's own picture, if it has one."""
+    if study.picture is not None:
+        return study.picture(plan, outcomes)
     cases = list(plan.cases)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_PANEL * len(cases) + 0.4, _HEIGHT + 0.9))
+    with styled() as figure_class:
+        figure = figure_class(figsize=(_PANEL * len(cases) + 0.4, _HEIGHT + 0.9))
         panels = figure.subplots(1, len(cases), sharey=not study.has_own_axes, squeeze=False)[0]
         for panel, case in zip(panels, cases, strict=True):
             _draw(panel, study, case, outcomes)
@@ -61,8 +58,28 @@ def svg(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> str:
         figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
         space = 0.22 if study.has_own_axes else 0.08
         figure.subplots_adjust(left=0.09, right=0.98, top=0.9, bottom=0.34, wspace=space)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        return written(figure)
+
+
+@contextmanager
+def styled(**more: Any) -> Iterator[type[Figure]]:
+    """Return matplotlib's class of figures, in the style of the studies and with ``more`` of it."""
+    import logging
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # The reader of the file has the font, not the machine that writes it.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    style: Any = {**_STYLE, **more}
+    with matplotlib.rc_context(style):
+        yield Figure
+
+
+def written(figure: Figure) -> str:
+    """Return a figure as SVG, in the style that is in force."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 

@@ -9,7 +9,13 @@ from branchtrack.errors import InvalidInput
 from branchtrack.examples.studies.study import Study
 
 #: The modules in which studies are, by their names on the command line.
-MODULES = {"human": "human", "llm": "llm", "live-data": "live_data", "search": "search"}
+MODULES = {
+    "cooldown": "cooldown",
+    "human": "human",
+    "llm": "llm",
+    "live-data": "live_data",
+    "search": "search",
+}
 
 
 def get(name: str) -> Study:

@@ -21,10 +21,10 @@ Each section is written by `branchtrack study NAME`, which replaces it. All figu
 the record of the trainings: `steps` are all updates, those of abandoned branches and of restarts
 too; `seconds` are those in which processes trained, without their start; `interventions` are
 changes that took effect, and forks; `tokens` are those of a language model. What a training comes
-to is the node of its tree with the lowest loss on validation data (in the study `live-data` its
-last one), and the held-out loss is that node's, measured once, on data that nothing was chosen by:
-mean ± standard deviation over the seeds. What has no finite loss is counted as diverged, and is in
-no mean.
+to is the node of its tree with the lowest loss on validation data (in the studies `live-data` and
+`cooldown` its last one), and the held-out loss is that node's, measured once, on data that nothing
+was chosen by: mean ± standard deviation over the seeds. What has no finite loss is counted as
+diverged, and is in no mean.
 """
 _PACKAGES = ("branchtrack", "torch", "transformers", "numpy")
 
@@ -62,7 +62,7 @@ def section(
             study.question,
             table.markdown(table.headers(study), rows),
             f"![{study.title}: {study.axes[1]}, by {study.axes[0]}]({study.name}.svg)",
-            _conditions(plan, conditions),
+            _conditions(study, plan, conditions),
             "\n".join(f"- **{arm.name}**: {arm.about}" for arm in study.arms),
             *(["\n".join(f"- {remark}" for remark in remarks)] if remarks else []),
             _runs(outcomes, home),
@@ -93,7 +93,7 @@ def write(folder: Path, name: str, body: str, plot: str) -> tuple[Path, Path]:
     return results, picture
 
 
-def _conditions(plan: Plan, conditions: Conditions) -> str:
+def _conditions(study: Study, plan: Plan, conditions: Conditions) -> str:
     seeds = ", ".join(map(str, plan.seeds))
     quick = (
         " This is the quick variant: few updates and seeds, to see that all of it works."
@@ -101,9 +101,9 @@ def _conditions(plan: Plan, conditions: Conditions) -> str:
         else ""
     )
     return (
-        f"`{conditions.command}`, {conditions.day}. Seeds {seeds}; {plan.steps:,} updates for each "
-        f"arm, evaluated every {plan.every}. {conditions.machine}; two trainings at a time, one "
-        f"thread each. {conditions.versions}.{quick}"
+        f"`{conditions.command}`, {conditions.day}. Seeds {seeds}; {plan.steps:,} {study.budget}, "
+        f"evaluated every {plan.every}. {conditions.machine}; two trainings at a time, one thread "
+        f"each. {conditions.versions}.{quick}"
     )
 
 

@@ -79,6 +79,10 @@ class Study:
     is_lowest: bool = True
     #: Whether losses of its cases differ so much that each needs an axis of its own.
     has_own_axes: bool = False
+    #: Its own picture as SVG, in place of one panel for each case.
+    picture: Callable[[Plan, Sequence[Outcome]], str] | None = None
+    #: What its number of ``steps`` is.
+    budget: str = "updates for each arm"
     #: What the axes of its plot are.
     axes: tuple[str, str] = ("updates, abandoned ones too", "lowest held-out loss so far")
 

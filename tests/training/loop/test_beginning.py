@@ -32,7 +32,14 @@ class Counter:
 def base(mode: str = "exact", step: int = 5, **settings: Any) -> Any:
     fork = SimpleNamespace(step=step, settings=settings)
     return SimpleNamespace(
-        fork=fork, mode=mode, overrides=settings, script=None, snapshot=None, parts={}
+        fork=fork,
+        mode=mode,
+        overrides=settings,
+        seed=settings.get("seed"),
+        reshuffles=(),
+        script=None,
+        snapshot=None,
+        parts={},
     )
 
 

@@ -7,7 +7,13 @@ from typing import Any
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Change
 from branchtrack.db.engine import Database
-from branchtrack.training.session.base import BaseSession, UnrecordedSession, origin
+from branchtrack.training.session.base import (
+    Base,
+    BaseSession,
+    UnrecordedSession,
+    origin,
+    reshuffles,
+)
 from tests.trees_for_tests import make_forked_tree
 
 
@@ -23,6 +29,30 @@ def test_what_was_declared_on_the_way_adds_up(sqlite_database: Database, store: 
         trained, declared = origin(connection, last)
         assert origin(connection, made[1]) == (made[1], {})
     assert trained.id == made[1].id and declared == {"lr": 0.002, "batch_size": 4}
+
+
+def test_each_redraw_on_the_way_has_the_seed_of_its_own_fork(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, made = make_forked_tree(sqlite_database, store)
+    tree.branch("again", made[1])
+    redrawn = (Change("reshuffle", None, True), Change("stop_at", None, 20))
+    seeded = {"settings": {"lr": 0.1, "seed": 7}}
+    fork = tree.node("again", 10, made[1], kind="fork", changes=redrawn, **seeded)
+    tree.branch("later", fork)
+    other = {"settings": {"lr": 0.1, "seed": 8}}
+    last = tree.node("later", 10, fork, kind="fork", changes=(Change("seed", 7, 8),), **other)
+    snapshot: Any = None
+    with sqlite_database.read() as connection:
+        assert reshuffles(connection, made[1]) == ()
+        assert reshuffles(connection, fork) == reshuffles(connection, last) == (7,)
+        bases = [
+            Base(node, snapshot, *origin_of, reshuffles=reshuffles(connection, node))
+            for node in (fork, last)
+            for origin_of in [(made[1], "exact", origin(connection, node)[1])]
+        ]
+    assert [base.seed for base in bases] == [7, 8]
+    assert [base.stop_at for base in bases] == [20, None], "only the fork's own holds"
 
 
 class Attributes:
@@ -53,5 +83,6 @@ def test_a_session_without_a_segment_takes_every_call(
     session.after_update(live)
     session.finish_update(live)
     session.log(1, {"loss": 0.5})
+    session.note_evaluation(1)
     session.when_durable(lambda _: None)
     assert not session.is_reading and session.own_branch() is None

@@ -236,6 +236,13 @@ def test_a_trainer_stops_by_the_settings_of_its_own_resume(home: Home) -> None:
     assert home.nodes("tiny/short")[-1].state_digest == home.node(5).state_digest
 
 
+def test_a_trainer_with_the_weights_alone_stops_there_too(home: Home) -> None:
+    home.train(save_steps=1)
+    launch = home.order(home.node(3), {"stop_at": "+4"}, mode="weights")
+    trainer = home.train(launch, save_steps=1)
+    assert trainer.state.global_step == 7 and home.final(launch).kind == "final"
+
+
 def test_a_stretch_up_to_a_stop_is_certified(home: Home) -> None:
     loops.train(home)
     launch = home.order(home.node(2), {"stop_at": 5})

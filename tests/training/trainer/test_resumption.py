@@ -22,6 +22,8 @@ def base(mode: str = "exact", loop: Any = None, **overrides: Any) -> Any:
         fork=fork,
         mode=mode,
         overrides=overrides,
+        seed=overrides.get("seed"),
+        reshuffles=(),
         origin=SimpleNamespace(settings=settings),
         script={"learning_rate": 0.1},
         snapshot=SimpleNamespace(

@@ -33,6 +33,19 @@ def test_the_form_is_filled_with_what_is_in_force(own: Site) -> None:
     assert "greater than 0 and at most 100" in text
 
 
+def test_the_form_offers_to_stop_early_and_says_how(own: Site) -> None:
+    page = own.get(path(own))
+    assert page.field("stop_at")["value"] == ""
+    hint = page.one("p", id="about-stop_at").text
+    assert "+N counts from the node" in hint and "Allowed: a whole number" in hint
+    answer = own.client.post(path(own), data={"name": "short", "set.stop_at": "+2"})
+    assert answer.status_code == 303
+    with own.database.read() as connection:
+        launch = launches.unfinished(connection)[0]
+        step = nodes.get(connection, launch.node_id).step
+    assert launch.overrides == {"stop_at": step + 2}
+
+
 def test_the_address_can_fill_a_field_in(own: Site) -> None:
     assert own.get(path(own) + "?set.lr=3e-4").field("lr")["value"] == "3e-4"
 

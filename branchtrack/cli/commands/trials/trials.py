@@ -10,7 +10,8 @@ from branchtrack.cli.commands import trust
 from branchtrack.cli.commands.trials.trial import show_trial
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import ago, echo, emit, print_table, state, styled
-from branchtrack.cli.trial_lines import VERDICT_COLOURS, effect_words
+from branchtrack.cli.text_art import VERDICT_COLOURS
+from branchtrack.cli.trial_lines import effect_words
 from branchtrack.cli.trial_progress import train_trials
 
 if TYPE_CHECKING:

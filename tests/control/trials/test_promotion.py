@@ -1,0 +1,62 @@
+"""The winner of a trial becomes a branch of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.control.trials.promotion import promote
+from branchtrack.core.trials.records import Trial
+from branchtrack.db import integrity
+from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput, NameTaken, NotFound
+from tests.control.trials import samples
+from tests.control.trials.test_advancing import CLEAR
+
+
+@pytest.fixture
+def trial(sqlite_database: Database, store: Store) -> Trial:
+    samples.grown(sqlite_database, store)
+    ordered = samples.ordered(sqlite_database, store)
+    return samples.train_all(sqlite_database, store, ordered, *CLEAR)
+
+
+def test_the_best_branch_of_what_helped_gets_the_name_and_leaves_the_group(
+    sqlite_database: Database, trial: Trial
+) -> None:
+    branch = promote(sqlite_database, trial.id, "cooler", actor="ann")
+    best = trial.pairs[0].sides[1]
+    assert best is not None and branch.id == best.branch_id
+    assert (branch.name, branch.group_id) == ("cooler", None)
+    with sqlite_database.read() as connection:
+        assert integrity.of_database(connection) == []
+
+
+def test_any_branch_of_a_trial_can_be_kept(sqlite_database: Database, trial: Trial) -> None:
+    branch = promote(sqlite_database, f"demo/{trial.branches[2]}", "kept", actor="ann")
+    assert branch.name == "kept"
+
+
+def test_a_branch_of_its_own_is_not_promoted(sqlite_database: Database, trial: Trial) -> None:
+    with pytest.raises(InvalidInput, match="no group"):
+        promote(sqlite_database, "demo/main", "cooler", actor="ann")
+
+
+def test_nothing_wins_a_trial_in_which_nothing_helped(
+    sqlite_database: Database, store: Store, trial: Trial
+) -> None:
+    ordered = samples.ordered(sqlite_database, store)
+    rows = [row[::-1] for row in CLEAR]
+    worse = samples.train_all(sqlite_database, store, ordered, *rows)
+    with pytest.raises(InvalidInput, match="helps"):
+        promote(sqlite_database, worse.id, "cooler", actor="ann")
+
+
+def test_names_that_are_taken_or_invalid_change_nothing(
+    sqlite_database: Database, trial: Trial
+) -> None:
+    for name, error in (("main", NameTaken), ("a name", InvalidInput)):
+        with pytest.raises(error):
+            promote(sqlite_database, trial.id, name, actor="ann")
+    with pytest.raises(NotFound):
+        promote(sqlite_database, "feedfeed", "cooler", actor="ann")
