@@ -50,18 +50,35 @@ class NodeLine(Answer):
     created_at: Moment
 
 
-class NodeVerdict(Answer):
-    """What a trial of a node's own change shows; see `trials.Tried`."""
+class Tried(Answer):
+    """What the pairs of one change show; ``verdict`` is ``pending`` until it is settled.
 
-    trial: str
-    state: str
+    ``effect`` is changed less control, in the unit of the metric; ``more`` the repeats that would
+    presumably settle it; ``coverage`` that of the interval.
+    """
+
     label: str
+    settings: Values
     verdict: str
     words: str
     effect: Number | None
     low: Number | None
     high: Number | None
+    error: Number | None
+    margin: Number
+    floor: Number
+    coverage: Number
     pairs: int
+    diverged: int
+    more: int | None
+    why: str
+
+
+class NodeVerdict(Tried):
+    """What a trial of a node's own change shows."""
+
+    trial: str
+    state: str
 
 
 class TreeNode(NodeLine):

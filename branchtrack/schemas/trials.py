@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Values
-from branchtrack.schemas.nodes import Change
+from branchtrack.schemas.nodes import Change, Tried
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -59,30 +59,6 @@ class PromoteBody(Body):
     name: str
     branch: str | None = Field(None, description="One of its branches, if not the best one.")
     reason: Reason = ""
-
-
-class Tried(Answer):
-    """What the pairs of one change show; ``verdict`` is ``pending`` until it is settled.
-
-    ``effect`` is changed less control, in the unit of the metric; ``more`` the repeats that would
-    presumably settle it; ``coverage`` that of the interval.
-    """
-
-    label: str
-    settings: Values
-    verdict: str
-    words: str
-    effect: Number | None
-    low: Number | None
-    high: Number | None
-    error: Number | None
-    margin: Number
-    floor: Number
-    coverage: Number
-    pairs: int
-    diverged: int
-    more: int | None
-    why: str
 
 
 class TrialSide(Answer):

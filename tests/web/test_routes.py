@@ -24,6 +24,7 @@ from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Run, Token
+from branchtrack.core.trials.records import RUNNING, SETTLED
 from branchtrack.db import runs, tokens
 from branchtrack.db.browsing import saved_views
 from branchtrack.db.engine import Database
@@ -36,187 +37,9 @@ from tests.db.watching.rows import add_agent, add_alert
 from tests.matrices import some
 from tests.web import dom, seeds
 from tests.web.conftest import client_of
+from tests.web.route_table import CALLERS, MAY, ROUTES, STEERS
+from tests.web.tried import declare_seed, make_trial
 
-RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
-#: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel`` of a
-#: request, ``end`` of a launch, ``delete``, ``purge``, ``tokens``; ``judge`` are previews.
-ROUTES = {
-    "static": ("GET", "/static/app.css", "open"),
-    "theme.icon": ("GET", "/icon.svg", "open"),
-    "theme.choose": ("POST", "/theme", "theme"),
-    "theme.switch_keys": ("POST", "/keys", "keys"),
-    "runs.index": ("GET", "/runs", "look"),
-    "me.show": ("GET", "/me", "look"),
-    "me.sign_out": ("POST", "/me/sign-out", "theme"),
-    "help.show": ("GET", "/help", "look"),
-    "tokens.index": ("GET", "/tokens", "tokens"),
-    "tokens.create": ("POST", "/tokens", "tokens"),
-    "tokens.revoke": ("POST", "/tokens/TOKEN/revoke", "tokens"),
-    "alerts.all_runs": ("GET", "/alerts", "look"),
-    "runs.save_view": ("POST", "/runs/views", "name"),
-    "runs.remove_view": ("POST", "/runs/views/remove", "unname"),
-    "manage.organise": ("POST", "/runs/organise", "organise"),
-    "manage.confirm": ("GET", "/runs/delete?run=SPARE", "look"),
-    "manage.delete_several": ("POST", "/runs/delete", "delete"),
-    "manage.undo": ("POST", "/undo", "undo"),
-    "tree.show": ("GET", RUN, "look"),
-    "wall.data": ("GET", f"{RUN}/chart", "look"),
-    "wall.as_svg": ("GET", f"{RUN}/chart.svg", "look"),
-    "wall.as_table": ("GET", f"{RUN}/chart/table", "look"),
-    "wall.as_csv": ("GET", f"{RUN}/chart.csv", "look"),
-    "report.download": ("GET", f"{RUN}/report.html", "look"),
-    "node.show": ("GET", "/nodes/NODE", "look"),
-    "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
-    "compare.chart_data": ("GET", "/compare/chart?a=digits/main&b=digits/other", "look"),
-    "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
-    "compare.weights": ("GET", "/compare/weights?a=digits/main&b=NODE", "look"),
-    "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
-    "resume.form": ("GET", "/nodes/NODE/resume", "look"),
-    "code.show": ("GET", "/nodes/NODE/code", "look"),
-    "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
-    "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
-    "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
-    "resume.preview": ("POST", "/nodes/NODE/resume/preview", "launch"),
-    "steer.show": ("GET", f"{BRANCH}/steer", "look"),
-    "steer.submit": ("POST", f"{BRANCH}/steer", "ask"),
-    "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
-    "steer.preview": ("POST", f"{BRANCH}/steer/preview", "judge"),
-    "steer.cancel": ("POST", "/requests/REQUEST/cancel", "cancel"),
-    "launches.index": ("GET", "/launches", "look"),
-    "launches.show": ("GET", "/launches/LAUNCH", "look"),
-    "launches.cancel": ("POST", "/launches/LAUNCH/cancel", "end"),
-    "storage.index": ("GET", "/storage", "look"),
-    "storage.sweep": ("POST", f"{RUN}/gc", "retain"),
-    "storage.pin": ("POST", "/nodes/NODE/pin", "pin"),
-    "api_storage.read": ("GET", "/api/v1/storage", "look"),
-    "api_storage.sweep": ("POST", f"/api/v1{RUN}/gc", "retain"),
-    "manage.form": ("GET", f"{RUN}/manage", "look"),
-    "manage.change": ("POST", f"{RUN}/manage", "rename"),
-    "manage.delete": ("POST", "/runs/digits/branches/IDLE/delete", "delete"),
-    "trash.index": ("GET", "/trash", "look"),
-    "trash.restore": ("POST", "/trash/DELETED/restore", "delete"),
-    "trash.purge": ("POST", "/trash/DELETED/purge", "purge"),
-    "api_trash.delete_run": ("DELETE", "/api/v1/runs/SPARE", "delete"),
-    "api_trash.delete_branch": ("DELETE", "/api/v1/runs/digits/branches/IDLE", "delete"),
-    "api_trash.list_trash": ("GET", "/api/v1/trash", "look"),
-    "api_trash.restore": ("POST", "/api/v1/trash/DELETED/restore", "delete"),
-    "api_trash.purge": ("DELETE", "/api/v1/trash/DELETED", "purge"),
-    "audit.show": ("GET", f"{RUN}/audit", "look"),
-    "data.show": ("GET", f"{RUN}/branches/main/data", "look"),
-    "alerts.index": ("GET", f"{RUN}/alerts", "look"),
-    "alerts.see_all": ("POST", f"{RUN}/alerts/seen", "notice"),
-    "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),
-    "api_alerts.list_alerts": ("GET", "/api/v1/alerts", "look"),
-    "api_alerts.watch": ("GET", f"/api/v1{RUN}/watch", "look"),
-    "api_alerts.change_watch": ("PATCH", f"/api/v1{RUN}/watch", "label"),
-    "api_alerts.see": ("POST", "/api/v1/alerts/ALERT/seen", "notice"),
-    "agents.index": ("GET", "/agents", "look"),
-    "agents.show": ("GET", "/agents/AGENT", "look"),
-    "agents.change": ("POST", "/agents/AGENT", "order"),
-    "agents.stop": ("POST", "/agents/AGENT/stop", "decide"),
-    "agents.approve": ("POST", "/proposals/PROPOSAL/approve", "decide"),
-    "agents.decline": ("POST", "/proposals/PROPOSAL/decline", "decide"),
-    "api_agents.list_proposals": ("GET", "/api/v1/proposals", "look"),
-    "api_agents.propose_fork": ("POST", "/api/v1/nodes/NODE/propose", "launch"),
-    "api_agents.approve": ("POST", "/api/v1/proposals/PROPOSAL/approve", "decide"),
-    "api_agents.decline": ("POST", "/api/v1/proposals/PROPOSAL/decline", "decide"),
-    "api_agents.list_agents": ("GET", "/api/v1/agents", "look"),
-    "api_agents.show": ("GET", "/api/v1/agents/AGENT", "look"),
-    "api_agents.change": ("PATCH", "/api/v1/agents/AGENT", "order"),
-    "api_agents.stop": ("POST", "/api/v1/agents/AGENT/stop", "decide"),
-    "api_agents.list_exchanges": ("GET", "/api/v1/agents/AGENT/exchanges", "look"),
-    "streams.events": ("GET", f"{RUN}/events", "look"),
-    "api_document.openapi": ("GET", "/api/v1/openapi.json", "look"),
-    "api_access.whoami": ("GET", "/api/v1/whoami", "look"),
-    "api_runs.list_runs": ("GET", "/api/v1/runs", "look"),
-    "api_runs.show": ("GET", f"/api/v1{RUN}", "look"),
-    "api_runs.branches": ("GET", f"/api/v1{RUN}/branches", "look"),
-    "api_runs.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
-    "api_runs.list_nodes": ("GET", f"/api/v1{RUN}/nodes", "look"),
-    "api_runs.list_metrics": ("GET", f"/api/v1{RUN}/metrics", "look"),
-    "api_runs.branch_data": ("GET", f"/api/v1{RUN}/branches/main/data", "look"),
-    "api_nodes.show": ("GET", "/api/v1/nodes/NODE", "look"),
-    "api_nodes.code": ("GET", "/api/v1/nodes/NODE/code", "look"),
-    "api_nodes.verify": ("POST", "/api/v1/nodes/NODE/verify", "judge"),
-    "api_nodes.pin": ("POST", "/api/v1/nodes/NODE/pin", "pin"),
-    "api_nodes.unpin": ("DELETE", "/api/v1/nodes/NODE/pin", "pin"),
-    "api_curves.curve": ("GET", "/api/v1/curve?branch=digits", "look"),
-    "api_curves.weights": ("GET", "/api/v1/diff/weights?a=digits/main&b=NODE", "look"),
-    "api_curves.compare": ("GET", "/api/v1/compare?a=digits/main&b=digits/other", "look"),
-    "api_curves.diff": ("GET", "/api/v1/diff?a=NODE&b=digits/other", "look"),
-    "api_requests.settings": ("GET", f"/api/v1{BRANCH}/settings", "look"),
-    "api_requests.submit": ("POST", f"/api/v1{BRANCH}/requests", "ask"),
-    "api_requests.preview": ("POST", f"/api/v1{BRANCH}/preview", "judge"),
-    "api_requests.show": ("GET", "/api/v1/requests/REQUEST", "look"),
-    "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
-    "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
-    "api_replays.show": ("GET", f"/api/v1{BRANCH}/interventions", "look"),
-    "api_replays.replay": ("POST", f"/api/v1{BRANCH}/replay", "replay"),
-    "steer.interventions_file": ("GET", f"{BRANCH}/interventions.jsonl", "look"),
-    "api_audit.log": ("GET", f"/api/v1{RUN}/audit", "look"),
-    "api_audit.chain": ("GET", f"/api/v1{RUN}/audit/chain", "look"),
-    "api_audit.events": ("GET", f"/api/v1{RUN}/events", "look"),
-    "api_orders.continue_branch": (
-        "POST",
-        "/api/v1/runs/digits/branches/IDLE/continue",
-        "launch",
-    ),
-    "api_orders.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
-    "api_launches.list_launches": ("GET", "/api/v1/launches", "look"),
-    "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),
-    "api_launches.log": ("GET", "/api/v1/launches/LAUNCH/log", "look"),
-    "api_launches.cancel": ("POST", "/api/v1/launches/LAUNCH/cancel", "end"),
-    "it.show_state": ("GET", "/it/digits/main/state", "look"),
-    "it.list_events": ("GET", "/it/digits/main/events?since=0", "look"),
-    "it.submit": ("POST", "/it/digits/main/actions", "act"),
-    "api_find.find": ("GET", "/api/v1/find?q=lr>0", "look"),
-    "api_labels.change_run": ("PATCH", "/api/v1/runs/digits", "label"),
-    "api_labels.change_branch": ("PATCH", "/api/v1/runs/digits/branches/main", "label"),
-    "api_labels.change_node": ("PATCH", "/api/v1/nodes/NODE", "label"),
-    "api_access.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
-    "api_access.create": ("POST", "/api/v1/tokens", "tokens"),
-    "api_access.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
-}
-#: Whoever calls: what its token is made with; None where there is none.
-CALLERS: dict[str, dict[str, Any] | None] = {
-    "nobody": None,
-    "wrong": None,
-    "revoked": {"role": "admin"},
-    "viewer": {"role": "viewer"},
-    "agent": {"role": "agent"},
-    "narrow": {"role": "agent", "only": ["lr"]},
-    "operator": {"role": "operator"},
-    "admin": {"role": "admin"},
-    "person": None,
-}
-STEERS = ("agent", "narrow", "operator", "admin", "person")
-MAY = {
-    "look": ("viewer", *STEERS),
-    "theme": ("viewer", *STEERS),
-    "keys": ("viewer", *STEERS),
-    "ask": STEERS,
-    "judge": STEERS,
-    "replay": STEERS,
-    "cancel": STEERS,
-    "act": STEERS,
-    "launch": ("agent", "operator", "admin", "person"),
-    "end": ("agent", "operator", "admin", "person"),
-    "retain": ("operator", "admin", "person"),
-    "label": ("operator", "admin", "person"),
-    "notice": ("operator", "admin", "person"),
-    "decide": ("operator", "admin", "person"),
-    "order": ("operator", "admin", "person"),
-    "rename": ("operator", "admin", "person"),
-    "name": ("operator", "admin", "person"),
-    "unname": ("operator", "admin", "person"),
-    "organise": ("operator", "admin", "person"),
-    "undo": ("operator", "admin", "person"),
-    "delete": ("operator", "admin", "person"),
-    "purge": ("admin", "person"),
-    "pin": ("operator", "admin", "person"),
-    "tokens": ("admin", "person"),
-    "open": tuple(CALLERS),
-}
 STRANGERS = ("nobody", "wrong", "revoked")
 SERVER = "the-servers-own"
 _NUMBERS = itertools.count()
@@ -232,6 +55,7 @@ class Gate:
     secrets: dict[str, str]
     tokens: dict[str, Token]
     line: seeds.Line
+    group: str = ""
 
     def call(self, endpoint: str, caller: str, **changed: Any) -> int:
         """The status that a caller is answered with; ``changed`` fields of the body."""
@@ -249,9 +73,12 @@ class Gate:
         path = path.replace("PROPOSAL", self.proposal() if "PROPOSAL" in path else "")
         path = path.replace("ALERT", self.alert() if "ALERT" in path else "")
         path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
+        path = path.replace("TRIAL", self.trial_of(caller) if "TRIAL" in path else "")
+        path = path.replace("OVER", self.trial_of("") if "OVER" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
         changed |= {"change": self.change_of(caller)} if needs == "undo" else {}
         changed |= {"name": self.saved_view()} if needs == "unname" else {}
+        changed |= self.kept() if needs == "promote" else {}
         secret = self.secrets.get(caller)
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
         body = {} if method == "GET" else body_of(path, needs, changed)
@@ -339,6 +166,23 @@ class Gate:
         node = self.line.head.id if self.line.head else ""
         return control.create_launch(self.database, self.store, node, actor=who, reason="x").id
 
+    def trial_of(self, caller: str) -> str:
+        """A trial of the caller's own that runs; somebody else's where it can order none, and
+        one that is over of nobody's."""
+        assert self.line.head is not None
+        token = self.tokens.get(caller)
+        is_author = token is not None and caller in MAY["launch"]
+        who = Actor(token.name, token.role) if token and is_author else Actor("somebody")
+        label = Actor(who.name, who.role, token_id="x").label if is_author else who.label
+        self.group = f"trial-{next(_NUMBERS)}"
+        state = RUNNING if caller else SETTLED
+        facts = {"state": state, "group": self.group, "actor": label, "repeats": 8}
+        return make_trial(self.line.grower, self.line.head, [(2.0, 1.9)], **facts).id
+
+    def kept(self) -> dict[str, str]:
+        """Which branch of the newest trial is kept, and its new name."""
+        return {"branch": f"{self.group}-control-1", "name": f"kept-{next(_NUMBERS)}"}
+
     def spare_token(self, caller: str) -> str:
         """A token to be revoked."""
         name = f"spare-{caller}-{new_id()[:6]}"
@@ -363,6 +207,8 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
         "organise": {"run": "digits", "deed": "pin"},
         "order": {"mode": "act"},
         "retain": {"keep": "thin"},
+        "try": {"settings": "lr=x0.5", "steps": "10", "reason": "why"},
+        "review": {"steps": 10, "repeats": 3, "reason": "why"},
         "replay": {
             "recording": '{"format": "branchtrack-interventions", "version": 1}',
             "reason": "why",
@@ -371,6 +217,8 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     if needs in ("ask", "judge"):
         told |= {"kind": "set"}
         told |= {"values": {"lr": 2e-3}} if is_api else {"set.lr": "2e-3"}
+    elif needs == "try" and is_api:
+        told |= {"settings": {"lr": "x0.5"}, "steps": 10}
     elif needs == "tokens":
         told = {"name": f"made-{new_id()}", "role": "viewer"}
     told = {**told, **changed}
@@ -386,6 +234,10 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     for each in (other, line):
         each.commit("root", 0)
         each.log("loss", *seeds.curve(0, 40, 2.3, 0.4, 20, 7))
+    declare_seed(line)
+    declare_seed(other)
+    line.commit("checkpoint", 40, loss=0.5)
+    other.commit("intervention", 40, {"lr": 1e-3}, loss=0.5)
     secrets, made = {"wrong": "bt_wrong", "person": SERVER}, {}
     for caller, facts in CALLERS.items():
         if facts is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control.trials.ordering import create_trial
 from branchtrack.control.trials.planning import TrialOrder, plan_trial
+from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
 from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
@@ -89,7 +90,13 @@ def order_review(
     """Order the trials that a review plans, and return its rows with them.
 
     A trial that is refused leaves the others as they are; its row says why.
+
+    Raises:
+        Forbidden: the actor may order none. InvalidInput: an agent gave no reason.
     """
+    who = actors.of(actor)
+    actors.check(who, "launch", ["resume"])
+    actors.check_reason(who, reason)
     rows = []
     for row in reviewed:
         if row.order is not None:

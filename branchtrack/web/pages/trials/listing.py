@@ -13,6 +13,7 @@ from branchtrack.analysis.trials import payloads
 from branchtrack.control.trials import review
 from branchtrack.control.trials.planning import METRICS, STEPS
 from branchtrack.control.trials.review import Reviewed
+from branchtrack.core import actors
 from branchtrack.core.records import Run
 from branchtrack.core.trials.records import Trial
 from branchtrack.db import runs
@@ -58,6 +59,7 @@ def order(run: str) -> AnyResponse:
 def preview(run: str) -> Response:
     """Show which changes a review would try, and what it would train at most."""
     submitted = request.form
+    actors.check(actor(), "launch", ["resume"])
     try:
         with services().database.read() as connection:
             rows = _planned(connection, run, submitted)
