@@ -48,19 +48,9 @@ def make_trial(
 
     A value may be `TRAINS` or `NAN`. Without ``is_grown`` the branches are only named.
     """
-    repeats = repeats or max(3, len(pairs))
-    at = looks.looks(repeats)
     chosen = {name: facts.pop(name) for name in ("kind", "subject", "actor") if name in facts}
     error, reason = facts.pop("error", ""), facts.pop("reason", "why not")
-    spec = Spec(
-        nodes=(node.id,),
-        arms=tuple(arms),
-        steps=100,
-        repeats=repeats,
-        at=at,
-        levels=tuple(0.02 for _ in at),
-        **{"metric": "loss", **facts},
-    )
+    spec = _spec(node, arms, repeats or max(3, len(pairs)), facts)
     with grower.database.transaction() as connection:
         made = groups.create(connection, grower.run.id, group, GROUP, actor="anna")
         trial = trials.create(
@@ -72,23 +62,7 @@ def make_trial(
             reason=reason,
         )
     listed = [
-        Pair(
-            number,
-            node.id,
-            node.step,
-            1000 + number,
-            tuple(
-                _side(
-                    grower,
-                    node,
-                    trial,
-                    f"{made.name[:66]}-{_word(index)}-{number}",
-                    value,
-                    is_grown,
-                )
-                for index, value in enumerate(values)
-            ),
-        )
+        _pair(grower, node, trial, made.name[:66], number, values, is_grown)
         for number, values in enumerate(pairs, 1)
     ]
     verdicts = [None] * len(arms) if state == RUNNING else judged(trial, listed)
@@ -104,6 +78,35 @@ def make_trial(
         )
     assert saved is not None
     return saved
+
+
+def _spec(node: Node, arms: Sequence[Arm], repeats: int, facts: dict[str, Any]) -> Spec:
+    at = looks.looks(repeats)
+    return Spec(
+        nodes=(node.id,),
+        arms=tuple(arms),
+        steps=100,
+        repeats=repeats,
+        at=at,
+        levels=tuple(0.02 for _ in at),
+        **{"metric": "loss", **facts},
+    )
+
+
+def _pair(
+    grower: Grower,
+    node: Node,
+    trial: Trial,
+    stem: str,
+    number: int,
+    values: Sequence[float | None],
+    is_grown: bool,
+) -> Pair:
+    sides = [
+        _side(grower, node, trial, f"{stem}-{_word(index)}-{number}", value, is_grown)
+        for index, value in enumerate(values)
+    ]
+    return Pair(number, node.id, node.step, 1000 + number, tuple(sides))
 
 
 def _word(index: int) -> str:
