@@ -11,6 +11,7 @@ from branchtrack import config
 # Imported for its tables, which are part of the metadata.
 from branchtrack.db.browsing import tables  # noqa: F401
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import tables as _orders  # noqa: F401
 from branchtrack.db.tables import metadata
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.analysis.payloads_nodes import node
-from branchtrack.analysis.trials.payloads import verdicts_of_run
+from branchtrack.analysis.trials.payloads import lines_of_run, verdicts_of_run
 from branchtrack.core import exactness, lifecycle
 from branchtrack.core.queries.columns import Fact
 from branchtrack.core.records import (
@@ -200,6 +200,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             }
             for record in run_nodes
         ],
+        "trials": lines_of_run(connection, run.id),
         "refused": _refused(newest, names),
         "troubles": [
             {

@@ -17,6 +17,7 @@ from sqlalchemy import JSON, Boolean, Double, Integer, LargeBinary, String, Tabl
 from sqlalchemy.sql.schema import Column
 
 from branchtrack.db import tables
+from branchtrack.db.orders.tables import trials
 
 #: What travels, in the order in which rows can be inserted.
 TABLES: dict[str, Table] = {
@@ -31,7 +32,7 @@ TABLES: dict[str, Table] = {
         tables.nodes,
         tables.requests,
         tables.launches,
-        tables.trials,
+        trials,
         tables.certificates,
         tables.refusals,
         tables.alerts,

@@ -35,6 +35,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 def tree_lines(tree: dict[str, Any]) -> list[str]:
     """Return the lines of a tree, given as `payloads.tree` returns it: branches, then nodes."""
     names = [branch["name"] for branch in tree["branches"]]
+    tried = trial_lines_of(tree)
     colours = {name: BRANCH_COLOURS[i % len(BRANCH_COLOURS)] for i, name in enumerate(names)}
     lines = [_branch_line(branch, colours) for branch in tree["branches"]]
     newest_first = tree["nodes"][::-1]
@@ -47,7 +48,39 @@ def tree_lines(tree: dict[str, Any]) -> list[str]:
     cells = [
         [gutter, *_cells(node, colours)] for gutter, node in zip(gutters, newest_first, strict=True)
     ]
+    lines += tried
     return [*lines, "", *_aligned(cells)] if cells else [*lines, "", "No nodes yet."]
+
+
+def folded(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree without the branches of its trials; one that others grew from stays."""
+    groups = {line["group"] for line in tree["trials"] if line["group"]}
+    hidden = {branch["name"] for branch in tree["branches"] if branch["group"] in groups}
+    owners = {node["id"]: node["branch"] for node in tree["nodes"]}
+    grown = [b for b in tree["branches"] if b["name"] not in hidden and b["forked_from"]]
+    for branch in grown:
+        owner = owners.get(branch["forked_from"])
+        while owner in hidden:
+            hidden.discard(owner)
+            start = next(b["forked_from"] for b in tree["branches"] if b["name"] == owner)
+            owner = owners.get(start or "")
+    return {
+        **tree,
+        "branches": [branch for branch in tree["branches"] if branch["name"] not in hidden],
+        "nodes": [node for node in tree["nodes"] if node["branch"] not in hidden],
+    }
+
+
+def trial_lines_of(tree: dict[str, Any]) -> list[str]:
+    """Return a line for each change that was tried in a tree."""
+    steps = {node["id"]: formats.steps(node["step"]) for node in tree["nodes"]}
+    lines = []
+    for line in tree["trials"]:
+        where = ", ".join(sorted({steps.get(node, "?") for node in line["nodes"]}, key=len))
+        words = f"{verdict_words(line)}, {formats.plural(line['pairs'], 'pair')}"
+        name = styled(f"trial {line['trial'][:8]}", dim=True)
+        lines.append(f"  {name}: {visible(line['label'])} at step {where}: {words}")
+    return lines
 
 
 def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
+from branchtrack.db.orders.tables import trials
 from branchtrack.db.tables import seals
 
 #: Every table but those whose rows prove themselves. Of `tensors` the headers of packs are the
@@ -40,7 +41,7 @@ SEALED: dict[str, Table] = {
         tables.refusals,
         tables.tokens,
         tables.launches,
-        tables.trials,
+        trials,
         tables.certificates,
         tables.alerts,
         tables.agents,

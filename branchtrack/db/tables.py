@@ -347,26 +347,6 @@ launches = Table(
     sqlite_autoincrement=True,
 )
 
-trials = Table(
-    "trials",
-    metadata,
-    Column("id", _ID, primary_key=True),
-    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
-    # No foreign keys: a group goes with its branches, a node with its own; verdicts stay.
-    Column("group_id", _ID, index=True),
-    Column("kind", String(16), nullable=False),
-    Column("subject", _ID, index=True),
-    Column("spec", JSON, nullable=False),
-    Column("pairs", JSON, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
-    Column("verdicts", JSON, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("actor", String(120), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("updated_at", Double, nullable=False),
-)
-
 workers = Table(
     "workers",
     metadata,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Text, Values
-from branchtrack.schemas.nodes import TreeNode
+from branchtrack.schemas.nodes import NodeVerdict, TreeNode
 
 
 class RunsQuery(Selection):
@@ -148,12 +148,20 @@ class Trouble(Answer):
     reason: str
 
 
+class TriedHere(NodeVerdict):
+    """A change that was tried from ``nodes``; its branches are ``group``, if they are left."""
+
+    group: str | None
+    nodes: list[str]
+
+
 class Tree(Answer):
     """A run with all its branches, and its nodes, oldest first."""
 
     run: RunFacts
     branches: list[BranchLine]
     nodes: list[TreeNode]
+    trials: list[TriedHere]
     refused: RefusedLaunch | None
     troubles: list[Trouble]
 

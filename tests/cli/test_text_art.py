@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+from typing import Any
 
 import click
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.output import echo
-from branchtrack.cli.text_art import plot, tree_lines
+from branchtrack.cli.text_art import folded, plot, tree_lines
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
 from branchtrack.db import segments as rows
@@ -23,6 +24,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups
 from branchtrack.db.tables import segments
 from branchtrack.processes import own_name
+from tests.control.trials import samples
 from tests.trees_for_tests import Tree, make_tree
 
 Forked = tuple[Tree, list[Node]]
@@ -170,3 +172,45 @@ def test_a_branch_tells_its_group(forked: Forked) -> None:
         group = groups.create(connection, tree.run.id, "rates", "values", actor="me")
         groups.add_branch(connection, group, tree.branches["cooler"])
     assert drawn(tree)[1].startswith("  cooler (group rates): training")
+
+
+def tried(sqlite_database: Database, store: Store) -> tuple[Tree, dict[str, Any]]:
+    """A run with a settled trial of an intervention, as its tree."""
+    tree, _ = samples.grown(sqlite_database, store)
+    order = {"nodes": ["demo@20"], "intervention": True, "repeats": 3}
+    trial = samples.ordered(sqlite_database, store, **order)
+    samples.train_all(sqlite_database, store, trial, (2.0, 1.9), (2.1, 1.99), (2.05, 1.96))
+    with sqlite_database.read() as connection:
+        return tree, payloads.tree(connection, tree.run)
+
+
+def test_a_trial_is_one_line_and_its_branches_are_folded(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, whole = tried(sqlite_database, store)
+    lines = [_plain(line) for line in tree_lines(folded(whole))]
+    assert lines[1].startswith("  trial ") and lines[1].endswith(
+        ": lr 0.01 → 0.02 at step 20: helps −0.100, 3 pairs"
+    )
+    assert not [line for line in lines if "trial-lr" in line]
+    assert [_plain(line) for line in tree_lines(whole) if "trial-lr" in line]
+
+
+def test_the_change_that_was_tried_has_its_verdict(sqlite_database: Database, store: Store) -> None:
+    _tree, whole = tried(sqlite_database, store)
+    (line,) = [_plain(line) for line in tree_lines(folded(whole)) if "◆" in line]
+    assert line.endswith("lr 0.01 → 0.02  [helps −0.100]")
+
+
+def test_a_branch_of_a_trial_that_others_grew_from_is_not_folded(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, whole = tried(sqlite_database, store)
+    name = next(branch["name"] for branch in whole["branches"] if branch["group"])
+    head = next(branch["head"] for branch in whole["branches"] if branch["name"] == name)
+    with sqlite_database.read() as connection:
+        node = nodes.get(connection, head)
+    tree.branch("kept", node)
+    with sqlite_database.read() as connection:
+        shown = folded(payloads.tree(connection, tree.run))
+    assert [branch["name"] for branch in shown["branches"]] == ["main", name, "kept"]

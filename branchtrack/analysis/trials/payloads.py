@@ -75,6 +75,23 @@ def preview(spec: Spec) -> dict[str, Any]:
     }
 
 
+def lines_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """Return the changes that were tried in a run, as `verdict_line`, with the ``group`` of each.
+
+    ``nodes`` are those that its pairs begin at.
+    """
+    names = {group.id: group.name for group in groups.of_run(connection, run_id)}
+    return [
+        {
+            "group": names.get(record.group_id or ""),
+            "nodes": list(record.spec.nodes),
+            **verdict_line(record, arm),
+        }
+        for record in trials.of_run(connection, run_id)
+        for arm in range(len(record.spec.arms))
+    ]
+
+
 def verdict_of_node(connection: Connection, node_id: str) -> dict[str, Any] | None:
     """Return what the newest trial of a node's own change shows, as `verdict_line`."""
     record = trials.of_nodes(connection, [node_id]).get(node_id)

@@ -24,10 +24,13 @@ from branchtrack.core import formats
 
 @click.command()
 @click.argument("run")
+@click.option("--trials", "unfolded", is_flag=True, help="Also draw the branches of trials.")
 @json_option
 @pass_command_line
-def tree(line: CommandLine, run: str, as_json: bool) -> None:
+def tree(line: CommandLine, run: str, unfolded: bool, as_json: bool) -> None:
     """Draw the tree of a RUN: its nodes, newest on top, and what each changed.
+
+    Each trial is one line with its verdict. JSON always has all branches.
 
     \b
     Example: branchtrack tree demo
@@ -40,7 +43,9 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
     if as_json:
         emit(payload)
         return
-    print_tree(payload)
+    from branchtrack.cli.text_art import folded
+
+    print_tree(payload if unfolded else folded(payload))
 
 
 def print_tree(payload: dict[str, Any]) -> None:

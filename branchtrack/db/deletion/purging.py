@@ -16,6 +16,7 @@ from branchtrack.core.records import Branch, Run
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.browsing.tables import metric_pyramids, metric_summaries
 from branchtrack.db.orders import groups as group_rows
+from branchtrack.db.orders.tables import trials
 from branchtrack.db.storage import references, thinning
 from branchtrack.db.tables import (
     agents,
@@ -32,7 +33,6 @@ from branchtrack.db.tables import (
     refusals,
     requests,
     segments,
-    trials,
 )
 from branchtrack.db.tables import runs as run_rows
 

@@ -13,7 +13,7 @@ from branchtrack.core.names import new_id
 from branchtrack.core.trials.judging import Verdict
 from branchtrack.core.trials.records import RUNNING, Pair, Spec, Trial
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.tables import trials
+from branchtrack.db.orders.tables import trials
 from branchtrack.errors import NotFound
 
 

@@ -23,9 +23,8 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("api_trials", __name__, url_prefix="/api/v1")
 #: What a body says of the order itself.
-_ORDER = {"steps", "repeats", "metric", "margin", "same", "intervention", "name", "priority",
-          "labels"}  # fmt: skip
-_REVIEW = {"steps", "repeats", "metric", "margin", "budget", "again"}
+_ORDER = set("steps repeats metric margin same intervention name priority labels".split())
+_REVIEW = set("steps repeats metric margin budget again".split())
 
 
 @blueprint.post("/nodes/<node_id>/trials")

@@ -30,6 +30,9 @@ _OUT = "studies"
 @click.option("--seeds", type=click.IntRange(1, 100), help="How many seeds [the study's own].")
 @click.option("--out", default=_OUT, show_default=True, metavar="DIR", help="Where results go.")
 @click.option("--again", is_flag=True, help="Train everything anew.")
+@click.option(
+    "--review", is_flag=True, help="Also try the changes of one run of each arm: which helped?"
+)
 @click.option("--base-url", metavar="URL", help="llm: an OpenAI-compatible endpoint.")
 @click.option("--model", metavar="NAME", help="llm: its model.")
 @json_option
@@ -40,6 +43,7 @@ def study(
     seeds: int | None,
     out: str,
     again: bool,
+    review: bool,
     base_url: str | None,
     model: str | None,
     as_json: bool,
@@ -63,14 +67,23 @@ def study(
     plan = _with_options(plan, base_url=base_url, model=model)
     words = ["branchtrack", "study", name, *(["--quick"] if quick else [])]
     words += ["--seeds", str(seeds)] if seeds else []
+    words += ["--review"] if review else []
     words += ["--base-url", base_url] if base_url else []
     words += ["--model", model] if model else []
     words += ["--out", out] if out != _OUT else []
-    _conduct(chosen, plan, Path(out), shlex.join(words), again, as_json)
+    _conduct(chosen, plan, Path(out), shlex.join(words), again, review, as_json)
 
 
-def _conduct(study: Study, plan: Plan, out: Path, command: str, again: bool, as_json: bool) -> None:
-    from branchtrack.examples.studies import plot, report, table
+def _conduct(
+    study: Study,
+    plan: Plan,
+    out: Path,
+    command: str,
+    again: bool,
+    review: bool,
+    as_json: bool,
+) -> None:
+    from branchtrack.examples.studies import plot, report, reviews, table
     from branchtrack.examples.studies.conduct import conduct
 
     _check_packages()
@@ -78,6 +91,9 @@ def _conduct(study: Study, plan: Plan, out: Path, command: str, again: bool, as_
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out / (f"{study.name}-quick" if plan.quick else study.name)
     outcomes = conduct(study, plan, folder, _say, again)
+    if review:
+        outcomes = reviews.reviewed(plan, folder, outcomes, _say_review)
+        study = dataclasses.replace(study, columns=(*study.columns, reviews.column()))
     home, remarks = str(folder / "home"), study.remarks(plan, outcomes)
     conditions = report.Conditions.here(command)
     body = report.section(study, plan, outcomes, conditions, remarks, home)
@@ -92,6 +108,10 @@ def _conduct(study: Study, plan: Plan, out: Path, command: str, again: bool, as_
     for remark in remarks:
         echo(remark)
     echo(f"\n{paths[0]}, {paths[1]}. Every figure is a tree: branchtrack --home {home} serve")
+
+
+def _say_review(done: int, total: int) -> None:
+    echo(f"{done} of {total} runs reviewed", err=True)
 
 
 def _payload(

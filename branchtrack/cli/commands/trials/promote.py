@@ -39,7 +39,7 @@ def promote(
     order of data that its trial drew.
 
     \b
-    Example: branchtrack promote demo/trial-lr-x0.5-3 --name cooler
+    Example: branchtrack promote demo/trial-lr-x0.5-changed-3 --name cooler
              branchtrack promote 3fa9 --name cooler --detach
     """
     from branchtrack import control

@@ -15,7 +15,7 @@ import branchtrack
 from branchtrack.examples.studies.tasks import best
 from branchtrack.examples.studies.tasks.members import Members
 from branchtrack.examples.studies.tasks.options import schedule
-from branchtrack.examples.studies.tasks.pace import Pace
+from branchtrack.examples.studies.tasks.pace import Pace, Unpaced, ends_by_itself
 
 #: The largest norm of a gradient.
 _CLIP = 1.0
@@ -102,7 +102,7 @@ def train(task: Task, options: argparse.Namespace) -> None:
                 _wait(run, pace)
 
 
-def _wait(run: Any, pace: Pace | Members) -> None:
+def _wait(run: Any, pace: Pace | Members | Unpaced) -> None:
     """Wait until an agent has looked, and until what it asks for is there to be answered."""
     is_asked = pace.wait(run.update)
     deadline = time.monotonic() + _ARRIVAL
@@ -116,7 +116,9 @@ def _test(run: Any, task: Task, loss: float, every: int) -> None:
     run.log(best.measure(task.model, lambda: task.measure("test"), loss, newest))
 
 
-def _pace(options: argparse.Namespace, start: int) -> Pace | Members:
+def _pace(options: argparse.Namespace, start: int) -> Pace | Members | Unpaced:
+    if ends_by_itself():
+        return Unpaced()
     if options.members:
         return Members(options.steps, options.members, options.interval, options.agent)
     return Pace(options.steps, start, options.agent)

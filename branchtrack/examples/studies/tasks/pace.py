@@ -7,18 +7,48 @@ them and has asked for what it wants. All of it is read from the record.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
 from branchtrack import config
+from branchtrack.core.builtin_settings import STOP_AT
 from branchtrack.core.records import Segment
 from branchtrack.db import metrics, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.watching import agents
 
 #: Seconds between two looks at the record, and for an agent to look.
 _LOOK, _PATIENCE = 0.05, 120.0
 _METRIC = "eval_loss"
+
+
+class Unpaced:
+    """The pace of a branch that ends at an update of its own, as those of a trial do.
+
+    It is no part of what its run may use, and no agent looks at it.
+    """
+
+    def left(self, _update: int) -> float:
+        """Return that there is no limit."""
+        return math.inf
+
+    def wait(self, _update: int) -> bool:
+        """Return that nothing was asked for."""
+        return False
+
+
+def ends_by_itself() -> bool:
+    """Return whether this process was started for a branch that ends at an update of its own."""
+    database = Database(config.load().database_url)
+    try:
+        with database.read() as connection:
+            segment = segments.of_process(connection, os.getpid(), 0.0)
+            launch = None if segment is None else launches.of_branch(connection, segment.branch_id)
+            return launch is not None and STOP_AT.name in launch.overrides
+    finally:
+        database.close()
 
 
 class Pace:

@@ -105,3 +105,32 @@ def test_a_look_that_began_before_the_evaluation_was_written_does_not_count(
     with pytest.raises(SystemExit, match="has not looked at update 2"):
         trained(database, lambda step, _began: looks(step, 0.0))
     database.close()
+
+
+def test_a_branch_that_ends_by_itself_waits_for_nobody_and_uses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    monkeypatch.setattr(loop, "ends_by_itself", lambda: True)
+    # The run has used all of its updates before.
+    monkeypatch.setattr("branchtrack.db.segments.trained_steps", lambda *_: 6)
+    loop.train(small.task(), small.chosen("--agent", "watcher"))
+    with database.read() as connection:
+        run = runs.find_run(connection, "small")
+        (segment,) = segments.list_of_run(connection, run.id)
+    assert (segment.step, segment.status) == (6, "finished")
+    database.close()
+
+
+def test_a_process_of_its_own_run_keeps_to_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    ends: list[bool] = []
+    whole = loop._pace
+    monkeypatch.setattr(
+        loop, "_pace", lambda *given: ends.append(pace.ends_by_itself()) or whole(*given)
+    )
+    loop.train(small.task(), small.chosen())
+    assert ends == [False]
+    database.close()
