@@ -40,6 +40,7 @@ from branchtrack.db import nodes as node_rows
 from branchtrack.db import segments as segments_of
 from branchtrack.db.certificates import newest_of_branch
 from branchtrack.db.deletion import visibility
+from branchtrack.db.orders.tables import trials
 from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
     branches,
@@ -50,7 +51,6 @@ from branchtrack.db.tables import (
     nodes,
     runs,
     segments,
-    trials,
 )
 
 #: SQLite takes 32,766 parameters in a statement.

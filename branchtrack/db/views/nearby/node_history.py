@@ -24,7 +24,8 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core.records import Event, Node, Request
 from branchtrack.core.trials.records import Trial
-from branchtrack.db.tables import events, requests, trials
+from branchtrack.db.orders.tables import trials
+from branchtrack.db.tables import events, requests
 
 
 @dataclass(frozen=True)
