@@ -57,6 +57,7 @@ def promote(run: str, trial: str) -> AnyResponse:
     branch, name = (request.form.get(field, "").strip() for field in ("branch", "name"))
     ref = f"{run}/{branch}" if branch else record.id
     try:
+        _check_member(record, branch)
         kept = promotion.promote(services().database, ref, name, actor=actor(), reason=_reason())
     except InvalidInput as error:
         return _render(run, record.id, error)
@@ -113,6 +114,13 @@ def _render(run: str, trial: str, error: InvalidInput | None = None) -> Response
         error=error,
         entered=request.form,
     )
+
+
+def _check_member(record: Trial, name: str) -> None:
+    with services().database.read() as connection:
+        members = _members(record, runs.list_branches(connection, record.run_id))
+    if name and name not in members:
+        raise InvalidInput("branch", name, ", ".join(members) or "none is left")
 
 
 def _members(record: Trial, branches: list[Branch]) -> list[str]:

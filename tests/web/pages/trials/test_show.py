@@ -204,6 +204,8 @@ def test_another_branch_is_kept_and_a_bad_name_shows_the_form_again(own: Site) -
     again = own.post(f"{path_of(trial)}/promote", 422, name="no/name", branch=choices[0])
     assert again.field("Its new name")["value"] == "no/name"
     assert again.by_role("alert")
+    # Of another trial, or of none.
+    assert "main" in own.post(f"{path_of(trial)}/promote", 422, name="x", branch="main").text
     post(own, trial, "promote", name="kept", branch=choices[0])
     assert "kept" in [branch.name for branch in branches(own)]
 
