@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,9 @@ FROM_SAMPLE = "from_sample"
 NOTHING = "–"
 #: Numbers from here up to there are written out, all others with an exponent: 4e-3, never 0.004.
 _PLAIN_FROM, _PLAIN_TO = 0.01, 1e6
+#: Differences that are read together are written out from here on: side by side, exponents hide
+#: which of them is the larger one.
+_FINEST = 1e-4
 MINUS = "−"
 #: States of branches, requests and launches whose own names say too little.
 _STATE_WORDS = {
@@ -82,6 +85,23 @@ def delta(value: Any) -> str:
     if not _PLAIN_FROM <= abs(numeric) < _PLAIN_TO:
         return _scientific(f"{numeric:+.1e}")
     return f"{numeric:+,.3f}".replace("-", MINUS)
+
+
+def deltas(values: Sequence[float | None], digits: int = 3) -> list[str]:
+    """Return differences that are read together: with the decimals that the largest of them needs.
+
+    It has so many ``digits``. None and what is not finite are written as by `delta`.
+    """
+    largest = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
+    if not _FINEST <= largest < _PLAIN_TO:
+        return [delta(value) for value in values]
+    decimals = max(0, digits - 1 - math.floor(math.log10(largest)))
+    return [
+        delta(value)
+        if not value or not math.isfinite(value)
+        else f"{value:+,.{decimals}f}".replace("-", MINUS)
+        for value in values
+    ]
 
 
 def setting(value: Any) -> str:

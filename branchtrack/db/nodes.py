@@ -279,6 +279,17 @@ def list_of_run(
     return [record(row) for row in connection.execute(query)]
 
 
+def changed_of_run(connection: Connection, run_id: str, kinds: Collection[str]) -> list[Node]:
+    """Return the run's nodes of these kinds that changed something, oldest first."""
+    query = (
+        select(nodes)
+        .where(visibility.nodes_of(run_id), nodes.c.kind.in_(kinds))
+        .where(cast(nodes.c.changes, Text) != "[]")
+        .order_by(nodes.c.seq)
+    )
+    return [record(row) for row in connection.execute(query)]
+
+
 def of_segment(connection: Connection, segment_id: str) -> list[Node]:
     """Return the nodes that one process created, its fork node included, oldest first."""
     query = select(nodes).where(nodes.c.segment_id == segment_id).order_by(nodes.c.seq)

@@ -51,6 +51,9 @@ from branchtrack.web.pages import (
 from branchtrack.web.pages.account import help as help_page
 from branchtrack.web.pages.account import me, tokens
 from branchtrack.web.pages.downloads import report
+from branchtrack.web.pages.trials import listing as trial_list
+from branchtrack.web.pages.trials import order as trial_order
+from branchtrack.web.pages.trials import show as trial
 from branchtrack.web.protocol import routes as protocol_routes
 from branchtrack.web.view import request_lines, unseen_alerts
 
@@ -166,8 +169,8 @@ def _register_blueprints(app: Flask) -> None:
         audit,
     )
     views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
-    account = (tokens, me, help_page)
-    for blueprint in (*(module.blueprint for module in (*views, *account)), *BLUEPRINTS):
+    others = (tokens, me, help_page, trial_list, trial_order, trial)
+    for blueprint in (*(module.blueprint for module in (*views, *others)), *BLUEPRINTS):
         app.register_blueprint(blueprint)
 
 

@@ -22,6 +22,7 @@ from branchtrack.web.app import create_app
 from branchtrack.web.serving.server import Server
 from tests.browser.conftest import ARGUMENTS
 from tests.web import seeds
+from tests.web.tried import make_trial
 
 VIEWS = {
     "light": {"theme": "light", "width": 1280},
@@ -120,8 +121,10 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     line = old.line("main", 100)
     line.commit("root", 0)
     line.log("loss", *seeds.curve(0, 100, 2.3, 0.2, 30, 9))
-    line.commit("final", 100, loss=0.21)
+    final = line.commit("final", 100, loss=0.21)
     line.end("finished")
+    pairs = [(0.22, 0.21), (0.23, 0.216), (0.215, 0.208), (0.221, 0.21)]
+    tried = make_trial(old, final, pairs, is_grown=False)
     new = seeds.Grower(database, store, "just-started")
     started = new.line("main")
     started.commit("root", 0)
@@ -151,6 +154,9 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     live.draw(100)
     heads = {name: line.head.id for name, line in lines.items() if line.head is not None}
     pages = addresses(heads, changed.id, helper)
+    pages["trial"] = f"/runs/digits-mlp/trials/{tried.id}"
+    pages["trials"] = "/runs/gpt2-docs/trials"
+    pages["trial-form"] = f"/runs/gpt2-docs/nodes/{changed.id}/trial?settings=lr%3Dx0.9"
     return pages, lambda: [line.beat() for line in (lines["more-decay"], started, live)][0]
 
 

@@ -13,11 +13,13 @@ from playwright.sync_api import Browser, Page
 
 from branchtrack import control
 from branchtrack.config import Config
+from branchtrack.core.trials.records import Arm
 from branchtrack.db import segments
 from branchtrack.db.orders import launches
 from tests.browser.conftest import Site, opened_page, served
 from tests.web import seeds
 from tests.web.seeds import Line
+from tests.web.tried import NAN, TRAINS, make_trial
 
 pytestmark = pytest.mark.browser
 
@@ -64,6 +66,7 @@ def pages(site: Site) -> dict[str, str]:
     done.log("eval_loss", [1], [-1.234e-5])
     done.end("finished")
     return {
+        **tried_pages(site),
         "runs": "",
         "no such runs": "runs?q=zzz",
         "runs by state": "runs?by=status&sort=-updated&columns=status,lr,best(eval_loss)",
@@ -94,6 +97,29 @@ def pages(site: Site) -> dict[str, str]:
         "trash": "trash",
         "data": "runs/live/branches/main/data",
         "error": "runs/nope",
+    }
+
+
+def tried_pages(site: Site) -> dict[str, str]:
+    """The pages of a run with trials: one that is over, one that trains, one of a node's change."""
+    line = seeds.Grower(site.database, site.store, "tried").line("main", 600)
+    line.commit("root", 0)
+    line.log("loss", [1, 50], [3.0, 2.0])
+    node = line.commit("intervention", 50, {"lr": 1e-3}, "noisy", "anna", loss=2.0)
+    arms = [Arm("lr=x0.5", {"lr": "x0.5"}), Arm("lr=x3", {"lr": "x3"})]
+    over = make_trial(
+        line.grower, node, [(2.0, 1.9, 2.3), (2.1, 2.01, 2.4), (1.9, 1.81, NAN)], arms=arms
+    )
+    going = make_trial(line.grower, node, [(2.0, 1.9), (2.0, TRAINS)], state="running", group="a")
+    own = {"arms": [Arm("lr 5e-3 → 1e-3")], "subject": node.id, "group": "b", "is_grown": False}
+    make_trial(line.grower, node, [(2.0, 2.3), (2.1, 2.41), (1.9, 2.2)], **own)
+    return {
+        "trials": "runs/tried/trials",
+        "trial": f"runs/tried/trials/{over.id}",
+        "trial at work": f"runs/tried/trials/{going.id}",
+        "trial form": f"runs/tried/nodes/{node.id}/trial?intervention=1",
+        "node tried": f"nodes/{node.id}",
+        "tree tried": "runs/tried",
     }
 
 
@@ -132,7 +158,10 @@ class Findings:
         if name == "steer":
             page.get_by_label("lr", exact=True).fill("abc")
             page.get_by_role("button", name="Apply").first.click()
-        if name in ("resume", "steer"):
+        if name == "trial form":
+            page.get_by_label("Margin").fill("-1")
+            page.get_by_role("button", name="Start", exact=True).click()
+        if name in ("resume", "steer", "trial form"):
             settle(page)
         results = Axe().run(page)
         if results.violations_count:

@@ -9,12 +9,14 @@ from playwright.sync_api import Browser, Page
 
 from branchtrack.checkpoints.location import open_store
 from branchtrack.config import load
+from branchtrack.core.trials.records import Arm
 from branchtrack.db import labels
 from branchtrack.db.orders import launches
 from branchtrack.db.schema import open_database
 from tests.browser.conftest import Site, opened_page, served
 from tests.browser.test_accessibility import CUT_OFF, settle
 from tests.web import seeds
+from tests.web.tried import NAN, make_trial
 
 pytestmark = pytest.mark.browser
 
@@ -22,6 +24,8 @@ RUN = "llama3_8b_instruct_lora_r16_alpha32_lr1e4_bs64_seed42"
 BRANCH = "warmup_2000_cosine_lr_3e4_weight_decay_0_1"
 LONGEST = "b" * 80
 WORD = "3f" * 1000
+#: The trial of the site.
+TRIALS: list[str] = []
 #: On a wide page, too, its tables scroll: two are side by side and have a column for each branch.
 MANY = "compare six"
 
@@ -55,6 +59,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         for item in (grower.run, named.branch):
             labels.set_notes(connection, item, WORD, actor="ann", why=WORD)
             labels.set_tags(connection, item, ["t" * 40], actor="ann", why=WORD)
+    arms = [Arm(f"{'s' * 80}=x0.9", {"lr": "x0.9"})]
+    head = named.head
+    assert head is not None
+    facts = {"subject": head.id, "error": WORD, "reason": WORD, "group": "g" * 80}
+    pairs = [(2.0, 1.9), (2.0, NAN), (2.1, 2.0)]
+    trial = make_trial(grower, head, pairs, arms=arms, state="cancelled", **facts)
+    TRIALS.append(trial.id)
     database.close()
     with served((config, lines), tmp_path_factory.mktemp("served")) as site:
         yield site
@@ -87,6 +98,9 @@ def pages(site: Site) -> dict[str, str]:
         "storage": "storage",
         "manage": f"runs/{RUN}/manage",
         "manage branch": f"runs/{RUN}/branches/{BRANCH}/manage",
+        "trials": f"runs/{RUN}/trials",
+        "trial": f"runs/{RUN}/trials/{TRIALS[-1]}",
+        "trial form": f"runs/{RUN}/nodes/{head.id}/trial?intervention=1&settings={'s' * 80}=1",
         "data": f"runs/{RUN}/branches/{BRANCH}/data",
     }
 

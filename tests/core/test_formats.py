@@ -97,6 +97,28 @@ def test_a_difference_shows_its_sign(value: object, text: str) -> None:
     assert formats.delta(value) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([-0.012, 0.009, None, 0.0], ["−0.0120", "+0.0090", "–", "0"]),
+        ([-0.0051], ["−0.00510"]),
+        ([1234.5, -1.0], ["+1,234", "−1"]),
+        ([1e-6, 2e-7], ["+1e-6", "+2e-7"]),
+        ([0.5, math.nan], ["+0.500", formats.delta(math.nan)]),
+        ([None], ["–"]),
+        ([], []),
+    ],
+)
+def test_differences_that_are_read_together_have_the_same_decimals(
+    values: list[float | None], texts: list[str]
+) -> None:
+    assert formats.deltas(values) == texts
+
+
+def test_a_difference_may_have_fewer_digits() -> None:
+    assert formats.deltas([-0.0051], 2) == ["−0.0051"]
+
+
 def test_bytes_are_in_decimal_units() -> None:
     assert [formats.size(n) for n in (0, 999, 1500, 61_240_000, 412_000_000, None)] == [
         "0 B",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from branchtrack.schemas.nodes import Change, NodeLine, NodePage, NumberedNode
+from branchtrack.schemas.nodes import Change, NodePage, NumberedNode, TreeNode
 
 
 def test_a_node_of_a_page_has_the_cursor_of_the_next() -> None:
-    assert set(NumberedNode.model_fields) - set(NodeLine.model_fields) == {"seq"}
+    assert set(NumberedNode.model_fields) - set(TreeNode.model_fields) == {"seq"}
     assert NodePage.items in NodePage.model_fields
 
 

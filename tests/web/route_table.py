@@ -1,6 +1,8 @@
-"""Every route with a path of it, and what it needs."""
+"""Every route with what it needs, and every kind of caller with what it may."""
 
 from __future__ import annotations
+
+from typing import Any
 
 RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
 #: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel`` of a
@@ -38,6 +40,24 @@ ROUTES = {
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
     "code.show": ("GET", "/nodes/NODE/code", "look"),
+    "trials.index": ("GET", f"{RUN}/trials", "look"),
+    "trials.order": ("POST", f"{RUN}/trials", "review"),
+    "trials.preview": ("POST", f"{RUN}/trials/preview", "review"),
+    "trial.show": ("GET", f"{RUN}/trials/TRIAL", "look"),
+    "trial.cancel": ("POST", f"{RUN}/trials/TRIAL/cancel", "end"),
+    "trial.remove": ("POST", f"{RUN}/trials/OVER/remove", "delete"),
+    "trial.promote": ("POST", f"{RUN}/trials/OVER/promote", "promote"),
+    "trial_order.form": ("GET", f"{RUN}/nodes/NODE/trial", "look"),
+    "trial_order.order": ("POST", f"{RUN}/nodes/NODE/trial", "try"),
+    "trial_order.preview": ("POST", f"{RUN}/nodes/NODE/trial/preview", "try"),
+    "api_trials.order": ("POST", "/api/v1/nodes/NODE/trials", "try"),
+    "api_trials.show": ("GET", "/api/v1/trials/TRIAL", "look"),
+    "api_trials.list_trials": ("GET", f"/api/v1{RUN}/trials", "look"),
+    "api_trials.cancel": ("POST", "/api/v1/trials/TRIAL/cancel", "end"),
+    "api_trials.remove": ("POST", "/api/v1/trials/OVER/remove", "delete"),
+    "api_trials.promote": ("POST", "/api/v1/trials/OVER/promote", "promote"),
+    "api_trials.show_review": ("GET", f"/api/v1{RUN}/review", "look"),
+    "api_trials.order_review": ("POST", f"/api/v1{RUN}/review", "review"),
     "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
     "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
@@ -141,12 +161,47 @@ ROUTES = {
     "api_access.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
     "api_access.create": ("POST", "/api/v1/tokens", "tokens"),
     "api_access.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
-    "api_trials.order": ("POST", "/api/v1/nodes/NODE/trials", "try"),
-    "api_trials.show": ("GET", "/api/v1/trials/TRIAL", "look"),
-    "api_trials.list_trials": ("GET", f"/api/v1{RUN}/trials", "look"),
-    "api_trials.cancel": ("POST", "/api/v1/trials/TRIAL/cancel", "end"),
-    "api_trials.remove": ("POST", "/api/v1/trials/OVER/remove", "delete"),
-    "api_trials.promote": ("POST", "/api/v1/trials/OVER/promote", "promote"),
-    "api_trials.show_review": ("GET", f"/api/v1{RUN}/review", "look"),
-    "api_trials.order_review": ("POST", "/api/v1/runs/CHANGED/review", "review"),
+}
+#: Whoever calls: what its token is made with; None where there is none.
+CALLERS: dict[str, dict[str, Any] | None] = {
+    "nobody": None,
+    "wrong": None,
+    "revoked": {"role": "admin"},
+    "viewer": {"role": "viewer"},
+    "agent": {"role": "agent"},
+    "narrow": {"role": "agent", "only": ["lr"]},
+    "operator": {"role": "operator"},
+    "admin": {"role": "admin"},
+    "person": None,
+}
+STEERS = ("agent", "narrow", "operator", "admin", "person")
+MAY = {
+    "look": ("viewer", *STEERS),
+    "theme": ("viewer", *STEERS),
+    "keys": ("viewer", *STEERS),
+    "ask": STEERS,
+    "judge": STEERS,
+    "replay": STEERS,
+    "cancel": STEERS,
+    "act": STEERS,
+    "launch": ("agent", "operator", "admin", "person"),
+    "try": ("agent", "operator", "admin", "person"),
+    "review": ("agent", "operator", "admin", "person"),
+    "promote": ("operator", "admin", "person"),
+    "end": ("agent", "operator", "admin", "person"),
+    "retain": ("operator", "admin", "person"),
+    "label": ("operator", "admin", "person"),
+    "notice": ("operator", "admin", "person"),
+    "decide": ("operator", "admin", "person"),
+    "order": ("operator", "admin", "person"),
+    "rename": ("operator", "admin", "person"),
+    "name": ("operator", "admin", "person"),
+    "unname": ("operator", "admin", "person"),
+    "organise": ("operator", "admin", "person"),
+    "undo": ("operator", "admin", "person"),
+    "delete": ("operator", "admin", "person"),
+    "purge": ("admin", "person"),
+    "pin": ("operator", "admin", "person"),
+    "tokens": ("admin", "person"),
+    "open": tuple(CALLERS),
 }

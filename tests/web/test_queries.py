@@ -73,28 +73,6 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
         assert by_id == {whole[0].id: whole[0]}
 
 
-def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
-    database: Database, main: Line
-) -> None:
-    assert main.head is not None
-    main.ask({"kind": "checkpoint"}, "why", "applied done", step=40, node_id=main.head.id)
-    main.ask({"kind": "checkpoint"}, "another")
-    with database.read() as connection:
-        sent, events = tree_outline.history(connection, main.head)
-        every = audit.since(connection, main.grower.run.id)
-    assert [(request.kind, request.state, request.reason) for request in sent] == [
-        ("checkpoint", "done", "why")
-    ]
-    assert [event.state for event in events] == [
-        "checkpoint",
-        "received",
-        "accepted",
-        "applied",
-        "done",
-    ]
-    assert all(event in every for event in events)
-
-
 def test_the_log_is_read_by_pages_from_a_cursor_and_by_what_fits(
     database: Database, main: Line
 ) -> None:

@@ -27,7 +27,8 @@ from branchtrack.errors import InvalidInput
 #: The error that a trial makes at most: a verdict `helps` or `hurts` of a change without effect.
 ERROR = 0.05
 STEPS, REPEATS, MOST_REPEATS = 100, 8, 100
-_METRICS = ("eval_loss", "loss")
+#: What is compared at the end, if nothing else is said: the first that the run has logged.
+METRICS = ("eval_loss", "loss")
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _metric(connection: Connection, metric: str | None, node: Node) -> str:
     spans = tree.lineage(node.segment_id, starts.get)
     names = metrics.names(connection, [span.segment for span in spans])
     if metric is None:
-        metric = next((name for name in _METRICS if name in names), None)
+        metric = next((name for name in METRICS if name in names), None)
     if metric is None or metric not in names:
         raise InvalidInput(
             "metric", metric, ", ".join(names) or "a metric that the run has logged before the node"

@@ -64,7 +64,7 @@ def plan_review(
         raise InvalidInput("budget", budget, "a number of updates, 1 or more")
     run = runs.find_run(connection, run_ref)
     order = TrialOrder((), steps=steps, repeats=repeats, metric=metric, margin=margin)
-    listed = _changes(connection, run.id)
+    listed = changes_of(connection, run.id)
     if not listed and not may_be_empty:
         what = f"{run.name} has no intervention and no fork with changes."
         raise InvalidInput("run", run.name, "a run with interventions", what=what)
@@ -111,7 +111,7 @@ def order_review(
     return rows
 
 
-def _changes(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
+def changes_of(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
     """Return the nodes of a run that changed something, with the names of their branches."""
     tried = {group.id for group in groups.of_run(connection, run_id) if group.kind == GROUP}
     branches = {
@@ -121,8 +121,8 @@ def _changes(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
     }
     return [
         (node, branches[node.branch_id])
-        for node in reversed(nodes.list_of_run(connection, run_id))
-        if node.kind in _KINDS and node.changes and node.branch_id in branches
+        for node in nodes.changed_of_run(connection, run_id, _KINDS)
+        if node.branch_id in branches
     ]
 
 

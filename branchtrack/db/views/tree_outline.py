@@ -14,9 +14,7 @@ from sqlalchemy import (
     LABEL_STYLE_TABLENAME_PLUS_COL,
     Connection,
     Row,
-    Select,
     and_,
-    bindparam,
     case,
     func,
     literal,
@@ -33,15 +31,16 @@ from branchtrack.core.records import (
     Event,
     Launch,
     Node,
-    Request,
     Run,
     Segment,
 )
+from branchtrack.core.trials.records import GROUP
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
 from branchtrack.db import segments as segments_of
 from branchtrack.db.certificates import newest_of_branch
 from branchtrack.db.deletion import visibility
+from branchtrack.db.orders.tables import trials
 from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
     branches,
@@ -50,7 +49,6 @@ from branchtrack.db.tables import (
     groups,
     launches,
     nodes,
-    requests,
     runs,
     segments,
 )
@@ -84,7 +82,8 @@ class TreeSummary:
     ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id,
     ``unseen`` how many warnings and errors of each branch nobody has seen, ``origins`` where
     each segment begins that is not a root's, and ``launches`` the newest one of each branch that
-    waits or failed. ``has_refused``: the run's newest launch failed.
+    waits or failed. ``has_refused``: the run's newest launch failed. ``trial_groups`` are the ids
+    of groups that are a trial's branches; ``has_trials``: the run has any, also without branches.
     """
 
     run: Run
@@ -98,6 +97,8 @@ class TreeSummary:
     origins: Mapping[str, Origin] = field(default_factory=dict)
     launches: Mapping[str, Launch] = field(default_factory=dict)
     has_refused: bool = False
+    trial_groups: frozenset[str] = frozenset()
+    has_trials: bool = False
 
     def status(self, branch: Branch, now: float) -> str:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
@@ -213,34 +214,6 @@ def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
     return by_id
 
 
-def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
-    """Return the requests that a node commits, and the events of the node and those requests."""
-    parameters = {"run": node.run_id, "node": node.id}
-    rows = connection.execute(_history_query(), parameters).all()
-    committed = {
-        row.requests_id: Request(**_part(row, requests))
-        for row in rows
-        if row.requests_id is not None
-    }
-    return list(committed.values()), [Event(**_part(row, events)) for row in rows]
-
-
-@cache
-def _history_query() -> Select[Any]:
-    """Return the query of `history`: made once, as making it takes longer than the answer."""
-    request_ids = select(requests.c.id).where(requests.c.node_id == bindparam("node"))
-    return (
-        select(events, requests)
-        .outerjoin(requests, requests.c.id == events.c.ref)
-        .where(
-            events.c.run_id == bindparam("run"),
-            or_(events.c.ref == bindparam("node"), events.c.ref.in_(request_ids)),
-        )
-        .order_by(events.c.id)
-        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-    )
-
-
 def _read_trees(connection: Connection, refs: Sequence[str], brief: bool) -> list[TreeSummary]:
     newest = (
         select(events.c.id)
@@ -272,6 +245,8 @@ def _read_trees(connection: Connection, refs: Sequence[str], brief: bool) -> lis
             newest.label("cursor"),
             newest_launch.label("newest_launch"),
             groups.c.name.label("group_name"),
+            groups.c.kind.label("group_kind"),
+            select(trials.c.id).where(trials.c.run_id == runs.c.id).exists().label("has_trials"),
             _origins.c.branch_id.label("origin_branch"),
             _origins.c.segment_id.label("origin_segment"),
             _origins.c.step.label("origin_step"),
@@ -343,6 +318,8 @@ def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
             if row.launches_id is not None and row.branches_segment_id == row.segments_id
         },
         rows[0].newest_launch == "failed",
+        frozenset(row.branches_group_id for row in rows if row.group_kind == GROUP),
+        bool(rows[0].has_trials),
     )
 
 

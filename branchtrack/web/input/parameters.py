@@ -17,6 +17,7 @@ _TREE = (*_CHART, "branch", "group", "path", "show", "fold", "open", "q", "befor
 _PAIR = ("a", "b")
 _COMPARED = (*_PAIR, "with", "group", "base", "run", *_CHART, "settings", "bands")
 _ORDER = ("name", "group", "mode", "reason", "without_change", "allow_code_change")
+_TRIED = ("settings", "same", "intervention", "at", "steps", "repeats", "margin")
 _TURN = ("priority", "labels", "retries")
 _POLICY = ("keep", "last", "best_metric", "best_count", "every", "drop_optimizer_after")
 
@@ -42,6 +43,9 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "compare.nodes": _PAIR,
     "compare.weights": (*_PAIR, "most"),
     "resume.form": (*_ORDER, *_TURN, _SETTINGS),
+    "trials.index": (),
+    "trial.show": (),
+    "trial_order.form": (*_TRIED, "metric", "reason", "allow_code_change"),
     "continuation.form": ("reason", "retries", "allow_code_change", _SETTINGS),
     "steer.show": ("node", "part", _SETTINGS),
     "steer.confirm_stop": ("when",),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from branchtrack.analysis import payloads_audit
+from branchtrack.analysis.trials import sentences
 from branchtrack.core.formats import assignments
 from branchtrack.core.records import Event
 from branchtrack.db import audit, integrity, requests, runs
@@ -24,6 +25,7 @@ KINDS = (
     "node",
     "request",
     "launch",
+    "trial",
     "certificate",
     "alert",
     "agent",
@@ -95,7 +97,9 @@ def show(run: str) -> Response:
 
 
 def _facts(event: Event) -> str:
-    """Return the facts of an event in one line."""
+    """Return the facts of an event in one line; those of a trial as a sentence."""
+    if event.kind == "trial":
+        return sentences.of_event(event)
     facts = {
         name: value for name, value in payloads_audit.facts(event).items() if value != event.reason
     }

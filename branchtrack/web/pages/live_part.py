@@ -14,13 +14,14 @@ from typing import Any
 
 from flask import request
 
-from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.db.views.tree_nodes import LogRow, TreeNodes
 from branchtrack.web.charts.timeline import Drawing
 from branchtrack.web.charts.wall import Look
 from branchtrack.web.svg import timeline
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.node_rows import NodeRow
 from branchtrack.web.view.tree import BranchView
+from branchtrack.web.view.trials import Tried
 
 #: The share of the axis that a training branch moves before its lanes are drawn again.
 _STEPS_OF_AXIS = 200
@@ -86,10 +87,11 @@ class Sent:
         ]
         self.lanes = _word(cursor, metric, domain, states)
 
-    def check_nodes(self, metric: str, nodes: TreeNodes) -> None:
+    def check_nodes(self, metric: str, nodes: TreeNodes, tried: Tried) -> None:
         """Record what the rows show; a value may be read back without any event."""
         read_back = [
-            (row.node.id, row.size, row.node.effective, row.node.compared) for row in nodes.page
+            (row.node.id, row.size, row.node.effective, row.node.compared, _tried(tried, row))
+            for row in nodes.page
         ]
         self.nodes = _word(metric, nodes.older, nodes.newer, read_back)
 
@@ -98,13 +100,16 @@ class Sent:
         self.each_lane = ".".join(self._sent("each_lane")) if self.has_lanes else ""
         self.each_row = ".".join(self._sent("each_row")) if self.has_nodes else ""
 
-    def changed_lanes(self, drawing: Drawing, values: Sequence[Any]) -> list[int] | None:
+    def changed_lanes(
+        self, drawing: Drawing, values: Sequence[Any], folded: Sequence[str] = ()
+    ) -> list[int] | None:
         """Return the lanes that have changed in the browser; None if all have to be sent.
 
-        ``values`` holds the values beside each lane.
+        ``values`` holds the values beside each lane, ``folded`` what stands for branches that have
+        none.
         """
         places = [(lane.name, lane.style, lane.start, lane.parent) for lane in drawing.lanes]
-        words = [_word(drawing.domain, timeline.is_bare(drawing.lanes), places)]
+        words = [_word(drawing.domain, timeline.is_bare(drawing.lanes), places, folded)]
         words += [_word(lane, beside) for lane, beside in zip(drawing.lanes, values, strict=True)]
         sent = self._sent("each_lane")
         self.each_lane = _line(words)
@@ -145,8 +150,14 @@ class Sent:
 
 def _row_word(row: NodeRow) -> str:
     node, branch = row.node, row.branch
-    facts = (node.id, node.effective, node.compared, row.size, row.forks)
+    verdict = "" if row.verdict is None else row.verdict.text
+    facts = (node.id, node.effective, node.compared, row.size, row.forks, verdict)
     return _word(branch.name, row.origin, row.value, row.delta, row.gutter, facts)
+
+
+def _tried(tried: Tried, row: LogRow) -> str:
+    line = tried.by_node.get(row.node.id)
+    return "" if line is None else line.text
 
 
 def _in_order(keys: Sequence[str], before: Sequence[str]) -> set[str]:

@@ -15,17 +15,17 @@ from branchtrack.core.builtin_settings import declared as by_name
 from branchtrack.core.forks import reversal
 from branchtrack.core.formats import as_number, exact_setting
 from branchtrack.core.overrides import offered
-from branchtrack.core.records import Event, Node, Request, StoredCheckpoint
+from branchtrack.core.records import Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes
-from branchtrack.db.views import tree_outline
-from branchtrack.db.views.nearby import node_place
+from branchtrack.db.views.nearby import node_history, node_place
+from branchtrack.db.views.nearby.node_history import NodeHistory
 from branchtrack.db.views.nearby.node_place import BranchName, NodePlace, Surroundings
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.view import certificate_lines, node_rows, request_lines
+from branchtrack.web.view import certificate_lines, node_rows, request_lines, trials
 from branchtrack.web.view.tree import BranchView, change_words
 
 blueprint = Blueprint("node", __name__)
@@ -108,8 +108,9 @@ def show(node_id: str) -> Response:
         place = node_place.read(connection, node)
         around = node_place.surroundings(connection, node, _named(place, node))
         stored = nodes.checkpoint(connection, node.state_digest, need="record")
-        requests, audit = tree_outline.history(connection, node)
-    requests, audit = _refreshed(node, place, requests, audit)
+        history = node_history.read(connection, node)
+    history = _refreshed(node, place, history)
+    tried = [line for trial in reversed(history.trials) for line in trials.lines(trial)]
     branch = _branch(place, around)
     segment = place.segments.get(node.segment_id)
     parent = around.by_id.get(node.parent_id or "")
@@ -135,11 +136,13 @@ def show(node_id: str) -> Response:
         stored=stored,
         files=_files(services().store, stored),
         parts=_parts(stored),
-        requests=requests,
-        audit=audit,
-        described={item.id: request_lines.describe_request(item) for item in requests},
+        requests=history.requests,
+        audit=history.events,
+        described={item.id: request_lines.describe_request(item) for item in history.requests},
+        tried=tried,
+        own_trial=next((line for line in tried if line.trial.subject == node.id), None),
         command=_command(node),
-        others=[item for item in place.branches.values() if item.id != node.branch_id],
+        others=[b for b in place.branches.values() if b.id != node.branch_id and not b.is_tried],
         restore=restores.sentence(node.compared) if node.compared else "",
         is_reversible=reversal.is_reversible(node, offered(declarations, node.settings)),
         is_last=branch.branch.head_id == node.id,
@@ -149,21 +152,18 @@ def show(node_id: str) -> Response:
     )
 
 
-def _refreshed(
-    node: Node, place: NodePlace, requests: list[Request], audit: list[Event]
-) -> tuple[list[Request], list[Event]]:
+def _refreshed(node: Node, place: NodePlace, history: NodeHistory) -> NodeHistory:
     """Return a node's history, reloaded if it had requests that will never be answered."""
-    database, seen = services().database, [audit]
+    database, seen = services().database, [history]
 
     def reload() -> list[Request]:
         with database.read() as connection:
-            listed, events = tree_outline.history(connection, node)
-        seen.append(events)
-        return listed
+            seen.append(node_history.read(connection, node))
+        return seen[-1].requests
 
-    every = request_lines.segments_of(database, requests, place.segments)
-    refreshed = request_lines.refresh_if_orphaned(database, requests, every, now(), reload)
-    return list(refreshed), seen[-1]
+    every = request_lines.segments_of(database, history.requests, place.segments)
+    request_lines.refresh_if_orphaned(database, history.requests, every, now(), reload)
+    return seen[-1]
 
 
 def _named(place: NodePlace, node: Node) -> list[str]:
@@ -184,21 +184,23 @@ def _branch(place: NodePlace, around: Surroundings) -> BranchView:
 
 
 def _live(place: NodePlace) -> list[BranchName]:
-    """Return the branches that train now."""
+    """Return the branches that train now; nobody steers those of a trial."""
     training = {
         segment.id
         for segment in place.segments.values()
         if lifecycle.segment_status(segment, now()) in lifecycle.LIVE
     }
-    return [branch for branch in place.branches.values() if branch.segment_id in training]
+    listed = [branch for branch in place.branches.values() if branch.segment_id in training]
+    return [branch for branch in listed if not branch.is_tried]
 
 
 def _listed(
     place: NodePlace, around: Surroundings, ids: Sequence[str]
 ) -> list[tuple[NodeSummary, BranchName]]:
-    """Return nodes with their branches."""
+    """Return nodes with their branches, but those of trials, whose verdicts stand for them."""
     summaries = [around.by_id[name] for name in ids]
-    return [(summary, place.branches[summary.branch_id]) for summary in summaries]
+    pairs = [(summary, place.branches[summary.branch_id]) for summary in summaries]
+    return [pair for pair in pairs if not pair[1].is_tried]
 
 
 def _neighbours(place: NodePlace, around: Surroundings, node: Node) -> list[Neighbour]:

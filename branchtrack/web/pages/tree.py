@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -13,7 +14,7 @@ from branchtrack.config import Config
 from branchtrack.core import formats
 from branchtrack.core.records import Request
 from branchtrack.db import audit, requests
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, trials
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
@@ -29,13 +30,14 @@ from branchtrack.web.services import services
 from branchtrack.web.shared_answers import shared
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view import branch_choice, log_tail, node_rows, request_lines
-from branchtrack.web.view.branch_choice import Rating
+from branchtrack.web.view.branch_choice import Folded, Rating
 from branchtrack.web.view.tree import (
     BranchView,
     TreeView,
     counted,
     standing_nodes,
 )
+from branchtrack.web.view.trials import TrialLine, Tried
 
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
@@ -62,6 +64,11 @@ class Shown:
     def metric(self) -> str:
         """Return the metric of the first chart, whose values stand beside lanes and nodes."""
         return self.names[0]
+
+    @cached_property
+    def folded(self) -> list[Folded]:
+        """Return the branches that are not shown."""
+        return branch_choice.folded(self.tree, self.branches, self.rating)
 
     @property
     def is_narrowed(self) -> bool:
@@ -138,9 +145,10 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
         sums=not sent.live_only,
     )
     newest = launches.newest_of_run(connection, run_id) if outline.has_refused else None
-    tree = TreeView(outline, nodes, now(), newest)
+    tried = Tried.of(trials.of_run(connection, run_id)) if outline.has_trials else Tried()
+    tree = TreeView(outline, nodes, now(), newest, tried)
     branches = [tree.by_branch[view.branch.id] for view in branches]
-    sent.check_nodes(names[0], nodes)
+    sent.check_nodes(names[0], nodes, tried)
     listed = requests.list_of_run(connection, run_id, _REQUESTS)
     return Shown(tree, branches, rating, overview, names, look, domain, sent, listed)
 
@@ -153,12 +161,21 @@ def _branch_parts(shown: Shown) -> dict[str, Any]:
     unrated = [view for view in tree.branches if view.branch.id not in rated]
     every = sorted([*best, *unrated], key=lambda view: view.branch.pinned_at is None)
     return {
-        "folded": branch_choice.folded(tree, shown.branches, rating),
+        "folded": [part for part in shown.folded if not part.is_trial],
+        "folded_trials": _trials(shown),
         "offered": every[:_OFFERED],
         "ticked": {view.name for view in shown.branches},
         "best": best[0] if best else None,
         "is_chosen": not tree_address.choice().is_default,
     }
+
+
+def _trials(shown: Shown) -> list[tuple[Folded, Sequence[TrialLine]]]:
+    """Return the trials of which the branches are not shown, the newest first."""
+    by_group = shown.tree.tried.by_group
+    parts = [part for part in shown.folded if part.is_trial]
+    pairs = [(part, by_group.get(part.branches[0].branch.group_id or "", ())) for part in parts]
+    return sorted(pairs, key=lambda pair: -pair[0].branches[0].branch.position)
 
 
 def _tree_parts(shown: Shown) -> dict[str, Any]:
@@ -183,7 +200,8 @@ def _tree_parts(shown: Shown) -> dict[str, Any]:
         root = request.script_root
         parts["timeline"] = drawing = timeline.Drawing.of(tree, shown.branches, shown.domain, root)
         beside = _beside(metric, shown.branches, parts["ends"])
-        parts["lane_changes"] = sent.changed_lanes(drawing, beside)
+        verdicts = [line.sentence for _part, lines in _trials(shown) for line in lines]
+        parts["lane_changes"] = sent.changed_lanes(drawing, beside, verdicts)
     return parts
 
 

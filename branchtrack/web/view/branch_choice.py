@@ -55,6 +55,11 @@ class Folded:
     branches: Sequence[BranchView]
     best: BranchView | None
 
+    @property
+    def is_trial(self) -> bool:
+        """Return whether they are the trainings of a trial."""
+        return self.branches[0].is_tried
+
 
 def choose(tree: TreeView, choice: Choice, rating: Rating) -> list[BranchView]:
     """Return the branches to show, pinned ones first.
@@ -101,10 +106,13 @@ def _chosen(tree: TreeView, choice: Choice, rating: Rating) -> list[BranchView]:
 def _few(tree: TreeView, rating: Rating) -> list[BranchView]:
     """Return all branches but archived ones if these are few; else those that matter most.
 
-    The trunk is always among them, and no branch without those that it grew from; but where these
-    are too many, a branch that is open, pinned, the best or the newest stands alone.
+    The trainings of a trial are not among them: its verdict stands for them. The trunk always is,
+    and no branch comes without those that it grew from; but where these are too many, a branch that
+    is open, pinned, the best or the newest stands alone.
     """
-    present = [view for view in tree.branches if view.branch.archived_at is None]
+    present = [
+        view for view in tree.branches if view.branch.archived_at is None and not view.is_tried
+    ]
     if len(present) <= FEW:
         return present or list(tree.branches)
     marked = [present[-1], *rating.best_first(present)[:1]]

@@ -19,6 +19,7 @@ from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter
 from branchtrack.web.svg.marks import mark_kind
 from branchtrack.web.view.tree import BranchView, TreeView
+from branchtrack.web.view.trials import TrialLine
 
 #: Rows on one page.
 PAGE = 100
@@ -61,7 +62,8 @@ class NodeRow:
     """A line of the table; ``origin`` is the branch that a fork left.
 
     It stands for ``size`` plain checkpoints at the steps ``low`` to ``high``, of which ``node`` is
-    the newest and ``first_id`` the oldest. ``forks`` are the branches that begin at the node.
+    the newest and ``first_id`` the oldest. ``forks`` are the branches that begin at the node, but
+    those of trials; ``verdict`` is that of the trial of its change.
     """
 
     node: NodeSummary
@@ -76,6 +78,7 @@ class NodeRow:
     low: int = 0
     high: int = 0
     forks: tuple[str, ...] = ()
+    verdict: TrialLine | None = None
 
     def compared(self, run: str) -> list[str]:
         """Return the branches that part at the node, as ``run/branch``: at most `_COMPARED`."""
@@ -157,6 +160,7 @@ def _row(
         low=row.low,
         high=row.high,
         forks=forks.get(node.id, ()),
+        verdict=tree_view.tried.by_node.get(node.id),
     )
 
 
@@ -164,6 +168,8 @@ def _forks(tree_view: TreeView) -> dict[str, tuple[str, ...]]:
     """Return the names of the branches that begin at a node, by its id."""
     forks: dict[str, tuple[str, ...]] = {}
     for view in tree_view.branches:
+        if view.is_tried:
+            continue
         start = view.branch.start_node_id or ""
         forks[start] = (*forks.get(start, ()), view.name)
     return forks

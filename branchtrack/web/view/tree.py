@@ -22,6 +22,7 @@ from branchtrack.db.views.tree_outline import NodeSummary, Origin, TreeSummary
 from branchtrack.errors import NotFound
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
+from branchtrack.web.view.trials import Tried
 
 #: The metric that shows how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
@@ -40,6 +41,7 @@ class BranchView:
     """A branch and its state; ``style`` selects its colour and dash.
 
     ``parent`` is the node that it left, if that was read; ``origin`` is where that is.
+    ``is_tried``: it is a training of a trial.
     """
 
     branch: Branch
@@ -52,6 +54,7 @@ class BranchView:
     certified: Certified | None = None
     saves: Mapping[str, Any] | None = None
     group: str = ""
+    is_tried: bool = False
 
     @property
     def missed_words(self) -> str:
@@ -131,6 +134,7 @@ class TreeView:
     nodes: TreeNodes
     now: float
     newest_launch: Launch | None = None
+    tried: Tried = Tried()
 
     @property
     def refused(self) -> Launch | None:
@@ -216,6 +220,7 @@ class TreeView:
             certified,
             saved,
             group,
+            branch.group_id in self.outline.trial_groups,
         )
 
     @cached_property

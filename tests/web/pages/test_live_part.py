@@ -38,6 +38,7 @@ def row(number: int, value: float = 1.0) -> Any:
         node=node,
         branch=branch,
         origin="",
+        verdict=None,
         value=value,
         delta=None,
         gutter=None,

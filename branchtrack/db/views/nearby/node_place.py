@@ -27,10 +27,19 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Branch, Certificate, Change, Node, Run, Segment
+from branchtrack.core.trials.records import GROUP
 from branchtrack.db import segments as segment_rows
 from branchtrack.db.certificates import newest_of_branch
 from branchtrack.db.deletion import visibility
-from branchtrack.db.tables import branches, certificates, checkpoints, nodes, runs, segments
+from branchtrack.db.tables import (
+    branches,
+    certificates,
+    checkpoints,
+    groups,
+    nodes,
+    runs,
+    segments,
+)
 from branchtrack.db.views import tree_log
 from branchtrack.db.views.tree_outline import NodeSummary
 
@@ -40,12 +49,16 @@ _BULK = ("metrics", "effective", "compared")
 
 @dataclass(frozen=True)
 class BranchName:
-    """A branch of the run: what a list of branches shows, and its newest segment."""
+    """A branch of the run: what a list of branches shows, and its newest segment.
+
+    ``is_tried``: it is a training of a trial.
+    """
 
     id: str
     name: str
     position: int
     segment_id: str | None
+    is_tried: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,11 @@ def read(connection: Connection, node: Node) -> NodePlace:
         branch=Branch(**_part(own, branches)),
         branches={
             row.branches_id: BranchName(
-                row.branches_id, row.branches_name, row.branches_position, row.branches_segment_id
+                row.branches_id,
+                row.branches_name,
+                row.branches_position,
+                row.branches_segment_id,
+                row.group_kind == GROUP,
             )
             for row in rows
         },
@@ -132,7 +149,8 @@ def _place_query() -> Select[Any]:
     is_current = segments.c.id == branches.c.segment_id
     is_live = segments.c.status.in_(sorted(lifecycle.LIVE))
     return (
-        select(branches, segments, runs, certificates)
+        select(branches, segments, runs, certificates, groups.c.kind.label("group_kind"))
+        .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(
             segments,
             and_(

@@ -1,0 +1,1 @@
+"""Pages about trials: ordered, watched, kept or removed, and all of a run."""
