@@ -190,10 +190,16 @@ def read_overview(
 
 
 def rating(tree: TreeView, overview: Overview, metric: str) -> Rating:
-    """Return the best value of each branch: held-out if it was measured, else of ``metric``."""
+    """Return the best value of each branch: held-out if it was measured, else of ``metric``.
+
+    The trainings of a trial have none: they drew other data, and their verdict stands for them.
+    """
     rated = HELD_OUT if overview.values.get(HELD_OUT) else metric
     by_branch: dict[str, list[str]] = {}
+    tried = {view.branch.id for view in tree.branches if view.is_tried}
     for segment in tree.outline.segments.values():
+        if segment.branch_id in tried:
+            continue
         by_branch.setdefault(segment.branch_id, []).append(segment.id)
     best = {branch: overview.best(rated, ids) for branch, ids in by_branch.items()}
     return Rating(rated, {branch: value for branch, value in best.items() if value is not None})

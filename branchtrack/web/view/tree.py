@@ -251,8 +251,16 @@ def change_words(changes: Iterable[Change]) -> str:
 
 
 def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
-    """Return how many branches are in each state, liveliest first."""
+    """Return how many branches are in each state, liveliest first.
+
+    The trainings of a trial that have ended are not among them: they ended as they were to.
+    """
     order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
-    shown = Counter(lifecycle.shown(view.status) for view in branches)
+    ended = ("stopped", "finished")
+    shown = Counter(
+        lifecycle.shown(view.status)
+        for view in branches
+        if not (view.is_tried and view.status in ended)
+    )
     counts = {state: shown[state] for state in order}
     return [(state, count) for state, count in counts.items() if count]

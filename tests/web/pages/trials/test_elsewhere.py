@@ -8,6 +8,7 @@ import pytest
 
 from branchtrack.core.records import Node
 from branchtrack.core.trials.records import RUNNING, Arm, Trial
+from branchtrack.db import metrics, runs
 from branchtrack.db.orders import trials
 from tests.web import dom
 from tests.web.conftest import Site
@@ -173,3 +174,20 @@ def test_the_audit_reads_as_sentences(own: Site, changed: Node) -> None:
         f"tries lr 5e-3 → 1e-3 by loss after 100 updates, from {changed.id[:8]}",
     ]
     assert page.by_role("link", trial.id[:8])[0]["href"] == f"{RUN}/trials/{trial.id}"
+
+
+def test_trainings_of_a_trial_are_neither_the_best_branch_nor_among_the_states(
+    own: Site, changed: Node
+) -> None:
+    def facts() -> tuple[str, bool]:
+        page = own.get(RUN)
+        return page.all("dl")[0].text.partition("branches")[0], "branches finished" in page.text
+
+    before = facts()
+    side = tried(own, changed).pairs[0].sides[1]
+    assert side is not None
+    with own.lines["main"].grower.database.transaction() as connection:
+        branch = runs.get_branch(connection, side.branch_id)
+        lowest = ("loss", changed.step + 50, 1e-6, 1e9)
+        metrics.append(connection, branch.segment_id or "", [lowest])
+    assert facts() == before
