@@ -21,7 +21,7 @@ def made_up() -> dict[str, Any]:
         return scale * float(chance.standard_normal())
 
     trials = [[[end(2 + noise()) for _ in (0, 1)] for _ in range(8)] for _ in range(12)]
-    shared = [2 + noise() for _ in range(10)]
+    shared = [2 + noise() for _ in range(17)]
     node = {
         "task": "digits",
         "seconds": 0.1,
@@ -56,6 +56,7 @@ def test_a_trial_paired_anew_uses_no_end_twice() -> None:
 def test_effects_have_the_truth_the_verdict_and_the_runs_needed() -> None:
     better, nothing = trial_report.effects_of(made_up())
     assert (better.verdict.verdict, better.agreement) == ("helps", "agrees")
+    assert better.further == ("agrees",)
     assert better.runs.ratio > 50 > nothing.runs.ratio
 
 

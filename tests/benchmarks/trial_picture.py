@@ -52,13 +52,13 @@ def svg(effects: Sequence[Effect]) -> str:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     tasks = list(dict.fromkeys(effect.task for effect in effects))
     with matplotlib.rc_context(_STYLE):
-        height = _ROW * (len(effects) + 2 * len(tasks) + 2)
+        height = _ROW * (len(effects) + 2 * len(tasks) + 3)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained", facecolor="white")
         panels = figure.subplots(len(tasks), 1, sharex=True, squeeze=False)[:, 0]
         for panel, task in zip(panels, tasks, strict=True):
             _draw(panel, [effect for effect in effects if effect.task == task])
         panels[-1].set_xlabel("effect on the held-out loss, per cent of it (lower is better)")
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=5, frameon=False)
+        figure.legend(handles=_legend(effects), loc="outside lower center", ncols=3, frameon=False)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
@@ -77,7 +77,7 @@ def _draw(panel: Axes, effects: Sequence[Effect]) -> None:
             _interval(panel, row + 0.17, share, values, colour, mark)
     panel.set_yticks(range(len(effects)), [effect.change for effect in effects])
     panel.set_ylim(len(effects) - 0.5, -0.5)
-    panel.set_xscale("symlog", linthresh=_LINEAR)
+    panel.set_xscale("symlog", linthresh=_LINEAR, linscale=0.6)
     panel.set_xticks(_TICKS, [f"{tick:+d}" if tick else "0" for tick in _TICKS], minor=False)
     panel.minorticks_off()
     panel.grid(axis="x", color="#e3e3e3", linewidth=0.6)
@@ -92,15 +92,16 @@ def _interval(
 ) -> None:
     low, effect, high = (value * share for value in values)
     panel.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    panel.plot([effect], [y], color=colour, marker=mark, markersize=6, linestyle="")
+    panel.plot([effect], [y], color=colour, marker=mark, markersize=5, linestyle="")
 
 
-def _legend() -> list[Any]:
+def _legend(effects: Sequence[Effect]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    words = [("truth: 60 independent pairs", _TRUTH, "D")]
+    pairs = max(effect.truth.pairs for effect in effects)
+    words = [(f"truth: {pairs} independent pairs", _TRUTH, "D")]
     words += [(f"trial: {WORDS[verdict]}", *mark) for verdict, mark in _MARKS.items()]
     return [
-        Line2D([], [], color=colour, marker=mark, markersize=6, linewidth=2.2, label=label)
+        Line2D([], [], color=colour, marker=mark, markersize=5, linewidth=2.2, label=label)
         for label, colour, mark in words
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.benchmarks import trial_picture
 from tests.benchmarks.trial_tasks import End
 from tests.benchmarks.trial_verdicts import (
     ERROR,
+    STANDS,
     Rate,
     Runs,
     Truth,
@@ -35,7 +37,8 @@ _MARGINS = {"margin 0": 0.0, "default margin": None}
 class Effect:
     """A change of a task: the truth, what one trial says, how they agree, the runs needed.
 
-    ``loss`` is the mean held-out loss of the independent controls.
+    ``loss`` is the mean held-out loss of the independent controls. ``further`` is how the verdicts
+    of other trials from the same node agree, of pairs that the first one does not have.
     """
 
     task: str
@@ -45,6 +48,7 @@ class Effect:
     verdict: Verdict
     agreement: str
     runs: Runs
+    further: tuple[str, ...] = ()
 
 
 Rows = Sequence[Sequence[End]]
@@ -55,7 +59,13 @@ def write(measured: dict[str, Any], folder: Path) -> str:
     effects = effects_of(measured)
     rates = false_rates(measured)
     text = "\n\n".join(
-        [_false_table(rates), _same_table(measured), _effect_table(effects), _runs_table(effects)]
+        [
+            _false_table(rates),
+            _same_table(measured),
+            _effect_table(effects),
+            _stand_table(effects),
+            _runs_table(effects),
+        ]
     )
     facts = {
         "false": {name: {**asdict(rate), "share": rate.share} for name, rate in rates.items()},
@@ -125,7 +135,8 @@ def effects_of(measured: dict[str, Any]) -> list[Effect]:
     effects = []
     for task, values in measured["effects"].items():
         forks = ends(values["forks"])
-        verdicts = conduct(forks[:repeats], labels)
+        groups = [forks[n : n + repeats] for n in range(0, len(forks) - repeats + 1, repeats)]
+        verdicts, *others = (conduct(group, labels) for group in groups)
         controls = [row[0] for row in values["scratch"]]
         loss = statistics.mean(value for value in controls if value is not None)
         for number, label in enumerate(labels):
@@ -134,8 +145,10 @@ def effects_of(measured: dict[str, Any]) -> list[Effect]:
             second = [row[number + 1].value for row in forks]
             runs = runs_needed(truth, first, second)
             verdict = verdicts[number]
-            stand = agreement(verdict, truth)
-            effects.append(Effect(task, label, loss, truth, verdict, stand, runs))
+            stand, *further = (agreement(v[number], truth) for v in (verdicts, *others))
+            effects.append(
+                Effect(task, label, loss, truth, verdict, stand, runs, further=tuple(further))
+            )
     return effects
 
 
@@ -195,6 +208,13 @@ def _interval(effect: float | None, low: float | None, high: float | None) -> st
     if effect is None or low is None or high is None:
         return ""
     return f"{effect:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def _stand_table(effects: Sequence[Effect]) -> str:
+    first = Counter(effect.agreement for effect in effects)
+    further = Counter(stand for effect in effects for stand in effect.further)
+    rows = [(stand, str(first[stand]), str(further[stand])) for stand in STANDS]
+    return table(("verdict and truth", "the trial above", "further trials"), *rows)
 
 
 def _runs_table(effects: Sequence[Effect]) -> str:

@@ -20,6 +20,7 @@ from tests.benchmarks.trial_tasks import METRIC, End
 ERROR = 0.05
 #: How a verdict and the truth stand to each other.
 AGREES, CONTRADICTS, UNKNOWN, OPEN = "agrees", "contradicts", "not known", "no verdict"
+STANDS = (AGREES, CONTRADICTS, UNKNOWN, OPEN)
 
 
 @dataclass(frozen=True)
