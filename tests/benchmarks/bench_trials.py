@@ -51,7 +51,7 @@ class Size:
     repeats: int = 8
     steps_aa: int = 50
     steps: int = 100
-    forked: int = 30
+    forked: int = 24
     independent: int = 60
     tasks: tuple[str, ...] = tuple(TASKS)
 
@@ -117,10 +117,6 @@ def measure(size: Size, folder: Path) -> dict[str, Any]:
     _kept(size_file, lambda: facts)
     if json.loads(size_file.read_text()) != json.loads(json.dumps(facts)):
         raise SystemExit(f"{folder} has measurements of another size: choose another folder.")
-    none = [
-        _kept(folder / f"none-{number}.json", lambda number=number: measure_none(size, number))
-        for number in range(len(size.nodes))
-    ]
     effects = {}
     for name in size.tasks:
         forks = _kept(folder / f"forks-{name}.json", lambda name=name: measure_forks(size, name))
@@ -128,6 +124,10 @@ def measure(size: Size, folder: Path) -> dict[str, Any]:
             folder / f"scratch-{name}.json", lambda name=name: measure_scratch(size, name)
         )
         effects[name] = {"forks": forks, "scratch": scratch}
+    none = [
+        _kept(folder / f"none-{number}.json", lambda number=number: measure_none(size, number))
+        for number in range(len(size.nodes))
+    ]
     return {"size": facts, "none": none, "effects": effects}
 
 

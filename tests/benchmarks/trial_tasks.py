@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 import branchtrack
 from branchtrack import config
@@ -193,13 +193,12 @@ class Trunk:
         optimizer = task.optimizer(model)
         # Without a scheduler branchtrack looks for one in the whole process, at each start.
         scheduler = LambdaLR(optimizer, lambda step: 1.0)
-        data = TensorDataset(*task.parts()[0])
         run = branchtrack.start(
             None if "resume" in how else "trunk",
             model=model,
             optimizer=optimizer,
             scheduler=scheduler,
-            data=DataLoader(data, task.batch, shuffle=True, drop_last=True),
+            data=DataLoader(_rows(task.name), task.batch, shuffle=True, drop_last=True),
             evaluate=lambda: {METRIC: held_out(task, model)},
             seed=self.seed,
             **how,
@@ -224,6 +223,12 @@ class Trunk:
         value = head.metrics.get(METRIC)
         is_finite = value is not None and math.isfinite(value)
         return End(value if is_finite else None, head.state_digest)
+
+
+@cache
+def _rows(name: str) -> list[Tensors]:
+    """Return the rows that a task trains on one by one, which takes a tensor longer than a list."""
+    return list(zip(*(column.unbind() for column in TASKS[name].parts()[0]), strict=True))
 
 
 @contextmanager
