@@ -27,7 +27,7 @@ def made_up() -> dict[str, Any]:
         "seconds": 0.1,
         "trials": trials,
         "same": [[end(1.0)] * 2],
-        "plain": [end(2.0)] * 2,
+        "plain": [end(2.0), {"value": 2.0, "digest": ""}],
     }
     forks = [[end(s), end(s - 0.5 + noise(0.01)), end(s + noise())] for s in shared]
     scratch = [[2 + noise(), 1.5 + noise(), 2 + noise()] for _ in range(20)]
@@ -62,7 +62,9 @@ def test_effects_have_the_truth_the_verdict_and_the_runs_needed() -> None:
 
 def test_tables_and_the_picture_are_written(tmp_path: Path) -> None:
     text = trial_report.write(made_up(), tmp_path)
-    assert "| digits | better | -0." in text
+    count = trial_report.false_rates(made_up())["margin 0"].count
+    assert f"| margin 0 | {count} of 12 | {count} of 12 |" in text
+    assert "| digits | better | -0." in text and "| digits | 2 | 0 | 1 | 100 |" in text
     picture = (tmp_path / "trials.svg").read_text()
     assert picture == (trial_report.write(made_up(), tmp_path) and picture)
     assert "better" in picture and (tmp_path / "trials.json").exists()

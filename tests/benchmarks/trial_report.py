@@ -16,7 +16,6 @@ from branchtrack.core.trials.judging import INCONCLUSIVE, NONE, Verdict
 from tests.benchmarks import trial_picture
 from tests.benchmarks.trial_tasks import End
 from tests.benchmarks.trial_verdicts import (
-    ERROR,
     STANDS,
     Rate,
     Runs,
@@ -159,30 +158,32 @@ def table(*rows: Sequence[str]) -> str:
 
 
 def _false_table(rates: dict[str, Rate]) -> str:
-    rows = [("nothing was changed", "false", "of", "share", "95 % interval", "target")]
-    for name, rate in rates.items():
-        if ":" in name:
-            continue
-        low, high = rate.interval
-        target = "" if name.startswith("one") else f"{ERROR:.0%}"
-        interval = f"{low:.1%} to {high:.1%}"
-        rows.append((name, str(rate.count), str(rate.all), f"{rate.share:.1%}", interval, target))
-    others = [
-        (name, str(rate.count), str(rate.all), f"{rate.share:.1%}", "", "")
-        for name, rate in rates.items()
-        if ":" in name
-    ]
-    return table(*rows, *others)
+    """Return the table of `false_rates`: a row for each rule, a column for each task."""
+    anew_rules = [f"{word}, paired anew" for word in _MARGINS]
+    rules = [*_MARGINS, *anew_rules, "one run is lower"]
+    tasks = [name.rpartition(", ")[2] for name in rates if name.startswith("one run is lower,")]
+    rows = [("false", *tasks, "all", "share", "95 % interval", "no effect shown", "inconclusive")]
+    for rule in rules:
+        whole = rates[rule]
+        low, high = whole.interval
+        others = [rates.get(f"{rule}: {verdict}") for verdict in (NONE, INCONCLUSIVE)]
+        cells = [f"{rate.count} of {rate.all}" for rate in (rates[f"{rule}, {t}"] for t in tasks)]
+        cells += [f"{whole.count} of {whole.all}", f"{whole.share:.1%}"]
+        # Trials that are paired anew share their ends: their interval is not that of a binomial.
+        cells.append("" if rule in anew_rules else f"{low:.1%} to {high:.1%}")
+        rows.append((rule, *cells, *("" if rate is None else str(rate.count) for rate in others)))
+    return table(*rows)
 
 
 def _same_table(measured: dict[str, Any]) -> str:
     rows = [("task", "pairs with one seed", "largest difference", "same state", "ms a fork")]
-    for node in measured["none"]:
-        pairs = ends([*node["same"], node["plain"]])
+    for task in dict.fromkeys(node["task"] for node in measured["none"]):
+        of_task = [node for node in measured["none"] if node["task"] == task]
+        pairs = [pair for node in of_task for pair in ends([*node["same"], node["plain"]])]
         largest = max(abs((b.value or 0.0) - (a.value or 0.0)) for a, b in pairs)
         same = sum(a.digest == b.digest for a, b in pairs)
-        speed = f"{node['seconds'] * 1e3:.0f}"
-        rows.append((node["task"], str(len(pairs)), f"{largest:g}", str(same), speed))
+        speed = f"{statistics.median(node['seconds'] for node in of_task) * 1e3:.0f}"
+        rows.append((task, str(len(pairs)), f"{largest:g}", str(same), speed))
     return table(*rows)
 
 
