@@ -57,6 +57,7 @@ def test_effects_have_the_truth_the_verdict_and_the_runs_needed() -> None:
     better, nothing = trial_report.effects_of(made_up())
     assert (better.verdict.verdict, better.agreement) == ("helps", "agrees")
     assert better.further == ("agrees",)
+    assert better.independent == ("agrees", "agrees")
     assert better.runs.ratio > 50 > nothing.runs.ratio
 
 

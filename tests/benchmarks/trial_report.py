@@ -37,7 +37,8 @@ class Effect:
     """A change of a task: the truth, what one trial says, how they agree, the runs needed.
 
     ``loss`` is the mean held-out loss of the independent controls. ``further`` is how the verdicts
-    of other trials from the same node agree, of pairs that the first one does not have.
+    of other trials from the same node agree, of pairs that the first one does not have, and
+    ``independent`` is the same of trials whose pairs are independent trainings.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Effect:
     agreement: str
     runs: Runs
     further: tuple[str, ...] = ()
+    independent: tuple[str, ...] = ()
 
 
 Rows = Sequence[Sequence[End]]
@@ -134,8 +136,9 @@ def effects_of(measured: dict[str, Any]) -> list[Effect]:
     effects = []
     for task, values in measured["effects"].items():
         forks = ends(values["forks"])
-        groups = [forks[n : n + repeats] for n in range(0, len(forks) - repeats + 1, repeats)]
-        verdicts, *others = (conduct(group, labels) for group in groups)
+        verdicts, *others = in_turn(forks, repeats, labels)
+        scratch = [[End(value) for value in row] for row in values["scratch"]]
+        without_forks = in_turn(scratch, repeats, labels)
         controls = [row[0] for row in values["scratch"]]
         loss = statistics.mean(value for value in controls if value is not None)
         for number, label in enumerate(labels):
@@ -145,10 +148,17 @@ def effects_of(measured: dict[str, Any]) -> list[Effect]:
             runs = runs_needed(truth, first, second)
             verdict = verdicts[number]
             stand, *further = (agreement(v[number], truth) for v in (verdicts, *others))
+            lone = tuple(agreement(v[number], truth) for v in without_forks)
             effects.append(
-                Effect(task, label, loss, truth, verdict, stand, runs, further=tuple(further))
+                Effect(task, label, loss, truth, verdict, stand, runs, tuple(further), lone)
             )
     return effects
+
+
+def in_turn(rows: Rows, repeats: int, labels: Sequence[str]) -> list[list[Verdict]]:
+    """Return the verdicts of one trial after another, each of the next pairs."""
+    starts = range(0, len(rows) - repeats + 1, repeats)
+    return [conduct(rows[start : start + repeats], labels) for start in starts]
 
 
 def table(*rows: Sequence[str]) -> str:
@@ -214,8 +224,13 @@ def _interval(effect: float | None, low: float | None, high: float | None) -> st
 def _stand_table(effects: Sequence[Effect]) -> str:
     first = Counter(effect.agreement for effect in effects)
     further = Counter(stand for effect in effects for stand in effect.further)
-    rows = [(stand, str(first[stand]), str(further[stand])) for stand in STANDS]
-    return table(("verdict and truth", "the trial above", "further trials"), *rows)
+    lone = Counter(stand for effect in effects for stand in effect.independent)
+    counts = (first, further, lone)
+    rows = [
+        (stand, *(f"{count[stand]} of {count.total()}" for count in counts)) for stand in STANDS
+    ]
+    head = ("verdict and truth", "the trials above", "further trials", "independent pairs instead")
+    return table(head, *rows)
 
 
 def _runs_table(effects: Sequence[Effect]) -> str:
