@@ -43,6 +43,7 @@ def test_rates_are_of_all_trials_and_of_those_paired_anew() -> None:
     rates = trial_report.false_rates(made_up())
     assert (rates["margin 0"].all, rates["margin 0, paired anew"].all) == (12, 2000)
     assert rates["margin 0, paired anew"].share < 0.1
+    assert 0.035 < rates["normal noise"].share < 0.055
     assert rates["one run is lower"].all == 12 and 2 <= rates["one run is lower"].count <= 10
 
 

@@ -21,6 +21,8 @@ def test_verdicts_of_trials_are_seldom_false(
         print(f"\n{trial_report.write(measured, tmp_path)}")
     rates = trial_report.false_rates(measured)
     assert rates["margin 0"].interval[0] <= ERROR
+    # Two standard errors of 2,000 trials.
+    assert rates["margin 0, paired anew"].share <= ERROR + 0.01
     for node in measured["none"]:
         assert all(first == second for first, second in [*node["same"], node["plain"]])
     effects = trial_report.effects_of(measured)

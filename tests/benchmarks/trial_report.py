@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from tests.benchmarks.trial_verdicts import (
     truth_of,
 )
 
-#: Trials made of each node's forks, paired anew at random.
-_ANEW = 2000
+#: Trials made of each node's forks, paired anew at random, and of normal noise.
+_ANEW, _NORMAL = 2000, 6000
 _MARGINS = {"margin 0": 0.0, "default margin": None}
 
 
@@ -111,7 +111,15 @@ def false_rates(measured: dict[str, Any]) -> dict[str, Rate]:
             for other in (NONE, INCONCLUSIVE):
                 count = sum(verdict.verdict == other for verdict in whole)
                 rates[f"{word}{kind}: {other}"] = Rate(count, len(whole))
+    normal = (conduct(rows, ["nothing"], margin=0.0)[0] for rows in of_noise(_NORMAL))
+    rates["normal noise"] = Rate(sum(map(is_false, normal)), _NORMAL)
     return rates
+
+
+def of_noise(count: int) -> Iterator[Rows]:
+    """Yield trials of eight pairs whose ends are normal noise alone."""
+    for rows in np.random.default_rng(5).standard_normal((count, 8, 2)):
+        yield [(End(2 + first), End(2 + second)) for first, second in rows.tolist()]
 
 
 def keeps(trials: Sequence[Rows]) -> Rate:
@@ -182,7 +190,9 @@ def _false_table(rates: dict[str, Rate]) -> str:
         # Trials that are paired anew share their ends: their interval is not that of a binomial.
         cells.append("" if rule in anew_rules else f"{low:.1%} to {high:.1%}")
         rows.append((rule, *cells, *("" if rate is None else str(rate.count) for rate in others)))
-    return table(*rows)
+    noise = rates["normal noise"]
+    share = (f"{noise.count} of {noise.all}", f"{noise.share:.1%}")
+    return table(*rows, ("normal noise, margin 0", *("" for _ in tasks), *share, "", "", ""))
 
 
 def _same_table(measured: dict[str, Any]) -> str:
@@ -234,7 +244,7 @@ def _stand_table(effects: Sequence[Effect]) -> str:
 
 
 def _runs_table(effects: Sequence[Effect]) -> str:
-    rows = [("task", "change", "independent", "forks, other seeds", "pairs", "fewer pairs")]
+    rows = [("task", "change", "independent", "forks, other seeds", "forks, one seed", "fewer pairs")]
     for e in effects:
         r = e.runs
         spreads = (f"{value:.4f}" for value in (r.independent, r.unpaired, r.paired))
