@@ -244,7 +244,8 @@ def _stand_table(effects: Sequence[Effect]) -> str:
 
 
 def _runs_table(effects: Sequence[Effect]) -> str:
-    rows = [("task", "change", "independent", "forks, other seeds", "forks, one seed", "fewer pairs")]
+    spread = ("independent", "forks, other seeds", "forks, one seed")
+    rows: list[Sequence[str]] = [("task", "change", *spread, "fewer pairs")]
     for e in effects:
         r = e.runs
         spreads = (f"{value:.4f}" for value in (r.independent, r.unpaired, r.paired))
