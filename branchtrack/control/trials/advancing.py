@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -39,7 +40,7 @@ from branchtrack.core.trials.records import (
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, trials
-from branchtrack.errors import BranchtrackError, StorageError
+from branchtrack.errors import BranchtrackError, NotFound, StorageError
 
 logger = logging.getLogger("branchtrack")
 
@@ -65,7 +66,12 @@ def advance_all(database: Database, store: Store) -> list[Trial]:
     """Advance all trials that are not over; return them as they are now."""
     with database.read() as connection:
         listed = trials.running(connection)
-    return [advance(database, store, trial.id) for trial in listed]
+    advanced = []
+    for trial in listed:
+        # Its run may have been purged since.
+        with suppress(NotFound):
+            advanced.append(advance(database, store, trial.id))
+    return advanced
 
 
 def advance(database: Database, store: Store, trial_id: str) -> Trial:
@@ -96,13 +102,13 @@ def advance(database: Database, store: Store, trial_id: str) -> Trial:
         pairs += _next_pairs(trial, starts, len(pairs), verdicts)
     try:
         wanted = _wanted(database, store, trial.spec, starts, pairs, verdicts)
+        if not wanted and tuple(pairs) == trial.pairs:
+            return trial
+        return _store(database, trial, pairs, verdicts, wanted)
     except StorageError:
         raise
     except BranchtrackError as error:
         return _finish(database, trial, pairs, verdicts, FAILED, str(error))
-    if not wanted and tuple(pairs) == trial.pairs:
-        return trial
-    return _store(database, trial, pairs, verdicts, wanted)
 
 
 def _pair_now(connection: Connection, trial: Trial, pair: Pair) -> Pair:

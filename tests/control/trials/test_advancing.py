@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.launch import CheckedOrder
 from branchtrack.control.trials import advancing
 from branchtrack.control.trials.advancing import advance, advance_all
+from branchtrack.core.records import Launch
 from branchtrack.core.trials.records import LOST
 from branchtrack.db import audit, integrity
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches
 from branchtrack.db.orders.tables import trials as rows
+from branchtrack.errors import CheckpointThinned
 from tests.control.trials import samples
 
 CLEAR = ((2.0, 1.90), (2.1, 1.99), (2.05, 1.96))
@@ -194,6 +200,37 @@ def test_a_node_that_is_damaged_later_fails_the_trial_with_the_reason(
     monkeypatch.setattr(advancing.orders, "check_order", refuse)
     trial = samples.train_all(database, store, trial, *UNCLEAR)
     assert trial.state == "failed" and "damaged" in trial.error
+
+
+def test_what_is_refused_only_as_it_is_queued_fails_that_trial_alone(
+    run: None, database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, other = samples.ordered(database, store), samples.ordered(database, store)
+    queue = advancing.orders.queue
+
+    def thinned(connection: Connection, order: CheckedOrder, *facts: Any) -> Launch:
+        if refused.group_id == facts[2]["group"].id:
+            raise CheckpointThinned("a" * 16, "weights")
+        return queue(connection, order, *facts)
+
+    for trial in (refused, other):
+        for pair, row in zip(trial.pairs, UNCLEAR, strict=True):
+            for side, value in zip(pair.sides, row, strict=True):
+                assert side is not None
+                samples.train(database, store, side.launch, value)
+    monkeypatch.setattr(advancing.orders, "queue", thinned)
+    first, second = advance_all(database, store)
+    assert first.state == "failed" and "thinned" in first.error
+    assert second.state == "running" and len(second.pairs) == 4
+
+
+def test_a_trial_whose_run_is_purged_meanwhile_is_passed_over(
+    run: None, database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = samples.ordered(database, store)
+    gone = dataclasses.replace(trial, id="feed" * 4)
+    monkeypatch.setattr(advancing.trials, "running", lambda _: [gone, trial])
+    assert [each.id for each in advance_all(database, store)] == [trial.id]
 
 
 def test_trials_that_are_over_are_left_alone(run: None, database: Database, store: Store) -> None:
