@@ -169,12 +169,19 @@ def _grow_forked(tree: Tree) -> tuple[Tree, list[Node]]:
     return tree, [root, ten, twenty, thirty, fork, last]
 
 
-def add_checkpoint(database: Database, store: Store, seed: int) -> str:
-    """A complete checkpoint of one tensor that depends on ``seed``; returns its state digest."""
+def add_checkpoint(
+    database: Database, store: Store, seed: int, drawn_from: int | None = None
+) -> str:
+    """A complete checkpoint of one tensor that depends on ``seed``; returns its state digest.
+
+    The rest of the state depends on ``drawn_from``, if that is another.
+    """
     data = np.full(64, seed, "<f4")
     tensor = TensorBytes("model/weight", "F32", (64,), memoryview(data))
     digest = tensor_digest("F32", (64,), tensor.data)
-    manifest = Manifest((Entry("model/weight", "F32", (64,), digest),), {"seed": seed})
+    manifest = Manifest(
+        (Entry("model/weight", "F32", (64,), digest),), {"seed": drawn_from or seed}
+    )
     with database.read() as connection:
         known = nodes.packs_of(connection, [digest])
     pack = None if known else store.put([(digest, tensor)], {})

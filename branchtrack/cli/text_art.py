@@ -66,6 +66,7 @@ def folded(tree: dict[str, Any]) -> dict[str, Any]:
             owner = owners.get(start or "")
     return {
         **tree,
+        "steps": {node["id"]: node["step"] for node in tree["nodes"]},
         "branches": [branch for branch in tree["branches"] if branch["name"] not in hidden],
         "nodes": [node for node in tree["nodes"] if node["branch"] not in hidden],
     }
@@ -73,7 +74,8 @@ def folded(tree: dict[str, Any]) -> dict[str, Any]:
 
 def trial_lines_of(tree: dict[str, Any]) -> list[str]:
     """Return a line for each change that was tried in a tree."""
-    steps = {node["id"]: formats.steps(node["step"]) for node in tree["nodes"]}
+    known = tree.get("steps") or {node["id"]: node["step"] for node in tree["nodes"]}
+    steps = {node: formats.steps(step) for node, step in known.items()}
     lines = []
     for line in tree["trials"]:
         where = ", ".join(sorted({steps.get(node, "?") for node in line["nodes"]}, key=len))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ _WIDTH = 49
 def trial_lines(trial: dict[str, Any]) -> list[str]:
     """Return the lines of a trial, given as `analysis.trials.payloads.trial` returns it."""
     where = ", ".join(f"{node['id'][:8]} (step {node['step']})" for node in trial["nodes"])
-    done = sum(pair["difference"] is not None for pair in trial["pairs"])
+    done = sum(_is_over(pair) for pair in trial["pairs"])
     fields = [
         ("trial", f"{styled(trial['id'], bold=True)} {state(trial['state'])}"),
         ("run", f"{trial['run']}, from {where}"),
@@ -75,7 +76,7 @@ def drawing(trial: dict[str, Any], arm: int) -> list[str]:
         return []
     ends = [v for v in (change["low"], change["high"]) if v is not None]
     low, high = min([0.0, *known, *ends]), max([0.0, *known, *ends])
-    if low == high:
+    if low == high or not math.isfinite(high - low):
         return []
     lines = [f"  {'pair':>8}  {_marks([(0.0, '0')], low, high)}"]
     for number, value in rows:
@@ -118,6 +119,11 @@ def summary_words(counts: dict[str, Any]) -> str:
         f"{counts['inconclusive']} inconclusive",
     ]
     return ", ".join([*parts, *([f"{counts['untried']} not tried"] if counts["untried"] else [])])
+
+
+def _is_over(pair: dict[str, Any]) -> bool:
+    """Return whether all trainings of a pair have reached their end."""
+    return all(side is None or side["state"] in ("done", "diverged") for side in pair["sides"])
 
 
 def _difference(pair: dict[str, Any], arm: int) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, literal, select
+from sqlalchemy import Connection, Row, Select, Text, cast, literal, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
@@ -279,12 +279,17 @@ def list_of_run(
     return [record(row) for row in connection.execute(query)]
 
 
-def changed_of_run(connection: Connection, run_id: str, kinds: Collection[str]) -> list[Node]:
-    """Return the run's nodes of these kinds that changed something, oldest first."""
+def changed_of_run(
+    connection: Connection, run_id: str, kinds: Collection[str], without: Select[tuple[str]]
+) -> list[Node]:
+    """Return the run's nodes of these kinds that changed something, oldest first.
+
+    ``without`` is the query for the ids of nodes that are left out.
+    """
     query = (
         select(nodes)
         .where(visibility.nodes_of(run_id), nodes.c.kind.in_(kinds))
-        .where(cast(nodes.c.changes, Text) != "[]")
+        .where(cast(nodes.c.changes, Text) != "[]", nodes.c.id.not_in(without))
         .order_by(nodes.c.seq)
     )
     return [record(row) for row in connection.execute(query)]

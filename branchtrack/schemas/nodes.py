@@ -72,6 +72,7 @@ class Tried(Answer):
     diverged: int
     more: int | None
     why: str
+    level: Number
 
 
 class NodeVerdict(Tried):

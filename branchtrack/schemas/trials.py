@@ -45,6 +45,7 @@ class ReviewBody(_Measure):
     repeats: _Count = 6
     budget: int | None = Field(None, description="Updates of all trials together at most.")
     again: bool = Field(False, description="Try also what has a verdict already.")
+    allow_code_change: bool = False
 
 
 class CancelBody(Body):

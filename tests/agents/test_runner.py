@@ -226,12 +226,12 @@ def test_a_trial_that_a_killed_process_ordered_is_counted_once(
 
 def test_a_verdict_is_something_new_to_look_at(sqlite_database: Database, store: Store) -> None:
     samples.grown(sqlite_database, store)
-    trial = samples.ordered(sqlite_database, store, repeats=2)
+    trial = samples.ordered(sqlite_database, store, repeats=3)
     controller = Deciding()
     works = runner(sqlite_database, store, hired(sqlite_database), controller, [])
     works._work()
     works._work()
     assert len(controller.outcomes) == 1
-    samples.train_all(sqlite_database, store, trial, [2.0, 1.0], [2.1, 1.2])
+    samples.train_all(sqlite_database, store, trial, [2.0, 1.0], [2.1, 1.2], [2.2, 1.25])
     works._work()
     assert len(controller.outcomes) == 2

@@ -31,10 +31,10 @@ def test_a_trial_is_previewed_ordered_shown_and_cancelled(own: Site, client: Cli
 
 def test_a_winner_is_promoted_and_the_others_are_removed(own: Site, client: Client) -> None:
     node = samples.seeded(own.lines["main"]).id
-    made = client.try_change(node, CHANGE, steps=5, repeats=1, metric="loss")
+    made = client.try_change(node, CHANGE, steps=5, repeats=3, metric="loss")
     with own.database.read() as connection:
         trial = samples.trials.get(connection, made.id)
-    for side in trial.pairs[0].sides:
+    for side in (side for pair in trial.pairs for side in pair.sides):
         samples.train(own.database, own.store, side.launch if side else "", 2.0)
     advance(own.database, own.store, made.id)
     with pytest.raises(InvalidInput, match="helps"):
@@ -42,7 +42,10 @@ def test_a_winner_is_promoted_and_the_others_are_removed(own: Site, client: Clie
     kept = client.promote(made.id, "cooler", branch=trial.branches[1], reason="mine")
     assert (kept.run, kept.branch) == ("digits", "cooler")
     removed = client.remove_trial(made.id)
-    assert removed.branches == trial.branches[:1] and client.trial(made.id).state == "failed"
+    assert (
+        removed.branches == [trial.branches[0], *trial.branches[2:]]
+        and client.trial(made.id).state == "failed"
+    )
 
 
 def test_the_changes_of_a_run_are_reviewed(own: Site, client: Client) -> None:
@@ -50,9 +53,9 @@ def test_the_changes_of_a_run_are_reviewed(own: Site, client: Client) -> None:
     samples.seeded(own.lines["main"])
     (change,) = client.review("digits").changes
     assert (change.verdict, change.text) == (None, "lr 5e-3 → 1e-3")
-    assert client.order_review("digits", steps=5, repeats=2, dry_run=True).steps == 20
+    assert client.order_review("digits", steps=5, repeats=3, dry_run=True).steps == 30
     assert client.trials("digits") == []
-    ordered = client.order_review("digits", steps=5, repeats=2)
+    ordered = client.order_review("digits", steps=5, repeats=3)
     assert ordered.untried == 0 and ordered.changes[0].verdict == "pending"
     assert len(client.trials("digits")) == 1
 

@@ -175,8 +175,8 @@ def review_row(node: Node, branch: str, record: Trial | None, why: str = "") -> 
 
 def _change(record: Trial, arm: int) -> dict[str, Any]:
     spec = record.spec
-    current = judged(record, record.pairs)[arm]
     settled: Verdict | None = record.verdicts[arm]
+    current = settled or judged(record, record.pairs)[arm]
     is_pending = settled is None and record.state == RUNNING
     return {
         "label": spec.arms[arm].label,
@@ -184,7 +184,7 @@ def _change(record: Trial, arm: int) -> dict[str, Any]:
         **current.as_dict(),
         "verdict": PENDING if is_pending else current.verdict,
         "words": PENDING if is_pending else WORDS[current.verdict],
-        "coverage": 1 - spec.level(max(1, len(record.pairs))),
+        "coverage": 1 - current.level,
     }
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import code_changes
 from branchtrack.control import launch as orders
 from branchtrack.control.launch import CheckedOrder
 from branchtrack.control.launch_settings import default_mode
@@ -25,7 +26,7 @@ from branchtrack.core.names import as_name, free_name
 from branchtrack.core.records import Group, Node
 from branchtrack.core.trials.judging import Verdict
 from branchtrack.core.trials.looks import next_look
-from branchtrack.core.trials.outcomes import judged
+from branchtrack.core.trials.outcomes import judged, unjudged
 from branchtrack.core.trials.records import (
     FAILED,
     RUNNING,
@@ -170,6 +171,9 @@ def _wanted(
             if side is None or side.is_over or side.launch:
                 continue
             node = starts[pair.node]
+            if spec.checks_code and node.id not in known:
+                with database.read() as connection:
+                    code_changes.check(connection, node, spec.command)
             order = {
                 "node": node.id,
                 "mode": default_mode(node),
@@ -246,6 +250,8 @@ def _finish(
     state: str,
     error: str = "",
 ) -> Trial:
+    if state == FAILED:
+        verdicts = unjudged(trial, pairs, "it failed before it was judged")
     with database.transaction() as connection:
         # What was never queued is not expected any more.
         listed = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
-from branchtrack.core.trials.outcomes import judged
-from branchtrack.core.trials.records import CANCELLED, RUNNING, Trial
+from branchtrack.core.trials.outcomes import unjudged
+from branchtrack.core.trials.records import CANCELLED, LOST, RUNNING, Pair, Trial
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import queue, trials
 from branchtrack.errors import InvalidInput
@@ -31,14 +33,24 @@ def cancel_trial(database: Database, ref: str, *, actor: Actor | str, reason: st
             for side in pair.sides:
                 if side is not None and side.launch and not side.is_over:
                     queue.cancel(connection, side.launch, who.label)
+        why = "it was cancelled before it was judged"
         saved = trials.save(
             connection,
             trial,
-            pairs=trial.pairs,
-            verdicts=judged(trial, trial.pairs),
+            pairs=[_ended(pair) for pair in trial.pairs],
+            verdicts=unjudged(trial, trial.pairs, why),
             state=CANCELLED,
             error=reason or f"Cancelled by {who.label}.",
             actor=who.label,
         )
         # The row was read in this transaction; on PostgreSQL another may still have come first.
         return trials.get(connection, trial.id) if saved is None else saved
+
+
+def _ended(pair: Pair) -> Pair:
+    """Return a pair of which nothing more is expected."""
+    sides = (
+        side if side is None or side.is_over else replace(side, state=LOST, error="Cancelled.")
+        for side in pair.sides
+    )
+    return replace(pair, sides=tuple(sides))

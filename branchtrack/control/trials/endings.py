@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from branchtrack.core.lifecycle import LAUNCH_ENDS
-from branchtrack.core.records import Launch
+from branchtrack.core.records import Launch, Node
 from branchtrack.core.trials.records import DIVERGED, DONE, LOST, Pair, Side, Spec
 from branchtrack.db import metrics, nodes, runs
 from branchtrack.db.orders import launches, withdrawals
+from branchtrack.db.storage import references
 from branchtrack.errors import NotFound
 
 #: Launches of one side, if its process dies.
@@ -59,7 +61,14 @@ def _measured(connection: Connection, spec: Spec, pair: Pair, side: Side, launch
     if points is None or not points.values.size:
         error = f"Its training logged no {spec.metric} after step {pair.step:,}."
         return replace(side, state=LOST, error=error)
-    value = float(points.values[-1])
+    value, weights = float(points.values[-1]), _weights_digest(connection, head)
     if not math.isfinite(value):
-        return replace(side, state=DIVERGED, value=None, digest=head.state_digest, error="")
-    return replace(side, state=DONE, value=value, digest=head.state_digest, error="")
+        return replace(side, state=DIVERGED, value=None, digest=weights, error="")
+    return replace(side, state=DONE, value=value, digest=weights, error="")
+
+
+def _weights_digest(connection: Connection, node: Node) -> str:
+    """Return a digest of a node's weights; its whole state has its seeds as well."""
+    stored = nodes.checkpoint(connection, node.state_digest, need="record")
+    weights = sorted(f"{entry[0]} {entry[-1]}" for entry in references.weights(stored.manifest))
+    return hashlib.sha256("\n".join(weights).encode()).hexdigest()

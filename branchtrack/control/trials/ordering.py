@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from branchtrack.checkpoints.packs import Store
@@ -70,6 +71,7 @@ def create_trial(
             for start in () if allow_code_change else planned.nodes:
                 code_changes.check(connection, start, planned.spec.command)
         _check_sides(database, store, planned)
+    spec = replace(planned.spec, checks_code=not allow_code_change)
     with database.transaction() as connection:
         group = groups.create(
             connection, node.run_id, planned.group, GROUP, actor=who.label, reason=message
@@ -77,7 +79,7 @@ def create_trial(
         trial = trials.create(
             connection,
             node.run_id,
-            planned.spec,
+            spec,
             kind=planned.kind,
             group_id=group.id,
             subject=planned.subject,

@@ -88,7 +88,8 @@ def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
     if order.intervention:
         starts[0], control, arm = _intervention(connection, starts[0])
         arms = [arm]
-    _check_size(connection, order, starts)
+    check_size(order)
+    _check_left(connection, order, starts)
     metric = _metric(connection, order.metric, starts[0])
     is_reseeded = SEED.name in resume_settings(connection, starts[0])
     if not is_reseeded and order.repeats > len(starts) and not order.same:
@@ -180,11 +181,31 @@ def _intervention(connection: Connection, node: Node) -> tuple[Node, dict[str, A
     return node, before, Arm(labels.of_node(node))
 
 
-def _check_size(connection: Connection, order: TrialOrder, starts: Sequence[Node]) -> None:
-    if not isinstance(order.repeats, int) or not 1 <= order.repeats <= MOST_REPEATS:
-        raise InvalidInput("repeats", order.repeats, f"a whole number from 1 to {MOST_REPEATS}")
+def check_size(order: TrialOrder) -> None:
+    """Refuse numbers of repeats and updates with which nothing could be tried.
+
+    Raises:
+        InvalidInput: naming the one that is refused.
+    """
+    least = 1 if order.same else looks.FEWEST
+    if not isinstance(order.repeats, int) or not least <= order.repeats <= MOST_REPEATS:
+        allowed = f"a whole number from {least} to {MOST_REPEATS}"
+        raise InvalidInput("repeats", order.repeats, allowed)
     if not isinstance(order.steps, int) or order.steps < 1:
         raise InvalidInput("steps", order.steps, "a whole number of updates, 1 or more")
+
+
+def check_measure(connection: Connection, order: TrialOrder, node: Node) -> None:
+    """Refuse a metric that the run of a node does not have, and a margin that is none.
+
+    Raises:
+        InvalidInput: naming the one that is refused.
+    """
+    metric = _metric(connection, order.metric, node)
+    _margin(connection, order.margin, metric, node)
+
+
+def _check_left(connection: Connection, order: TrialOrder, starts: Sequence[Node]) -> None:
     for node in starts:
         last = node.settings.get("max_steps") or order.settings.get("max_steps")
         last = last or segments.get(connection, node.segment_id).max_steps
@@ -220,7 +241,7 @@ def _margin(
     is_share = isinstance(margin, str) and margin.strip().endswith("%")
     allowed = "a number of 0 or more in the unit of the metric, or a share of it such as 0.5%"
     try:
-        number = float(str(margin).strip().rstrip("%"))
+        number = float(str(margin).strip().removesuffix("%"))
     except ValueError:
         raise InvalidInput("margin", margin, allowed) from None
     if not math.isfinite(number) or number < 0:
@@ -240,4 +261,4 @@ def _floor(connection: Connection, run_id: str, metric: str) -> float:
         for trial in trials.of_run(connection, run_id)
         if trial.kind == SAME and trial.state == SETTLED and trial.spec.metric == metric
     ]
-    return measured[-1] or 0.0 if measured else 0.0
+    return max((floor or 0.0 for floor in measured), default=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -33,16 +35,28 @@ def promote(
     actors.check_reason(who, why)
     valid_name(name)
     with database.transaction() as connection:
-        try:
-            branch = runs.find_branch(connection, ref)
-        except NotFound:
-            branch = runs.get_branch(connection, best(trials.find(connection, ref)).branch_id)
-        if branch.group_id is None:
-            what = f"{branch.name} belongs to no group: it is a branch of its own already."
-            raise InvalidInput("branch", ref, "a branch of a trial, or the id of one", what=what)
+        branch = candidate(connection, ref)
         groups.remove_branch(connection, branch)
         labels.rename(connection, branch, name, actor=who.label, why=why)
         return runs.get_branch(connection, branch.id)
+
+
+def candidate(connection: Connection, ref: str) -> Branch:
+    """Return the branch that would be promoted.
+
+    Raises:
+        NotFound, Ambiguous, InvalidInput: as `promote`.
+    """
+    try:
+        branch = runs.find_branch(connection, ref)
+    except NotFound:
+        branch = runs.get_branch(connection, best(trials.find(connection, ref)).branch_id)
+    if branch.trashed_at is not None:
+        raise runs.trashed_error("branch", branch.name)
+    if branch.group_id is None:
+        what = f"{branch.name} belongs to no group: it is a branch of its own already."
+        raise InvalidInput("branch", ref, "a branch of a trial, or the id of one", what=what)
+    return branch
 
 
 def best(trial: Trial) -> Side:

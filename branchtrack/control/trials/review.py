@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.trials import planning
 from branchtrack.control.trials.ordering import create_trial
 from branchtrack.control.trials.planning import TrialOrder, plan_trial
 from branchtrack.core import actors
@@ -16,8 +17,8 @@ from branchtrack.core.records import Node
 from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import groups, trials
-from branchtrack.errors import BranchtrackError, InvalidInput
+from branchtrack.db.orders import groups, launches, trials
+from branchtrack.errors import BranchtrackError, CodeChanged, InvalidInput
 
 #: The repeats of each trial of a review; fewer than a trial by itself, for there are several.
 REPEATS = 6
@@ -64,7 +65,10 @@ def plan_review(
         raise InvalidInput("budget", budget, "a number of updates, 1 or more")
     run = runs.find_run(connection, run_ref)
     order = TrialOrder((), steps=steps, repeats=repeats, metric=metric, margin=margin)
+    planning.check_size(order)
     listed = changes_of(connection, run.id)
+    if listed:
+        planning.check_measure(connection, order, listed[0][0])
     if not listed and not may_be_empty:
         what = f"{run.name} has no intervention and no fork with changes."
         raise InvalidInput("run", run.name, "a run with interventions", what=what)
@@ -88,6 +92,7 @@ def order_review(
     *,
     actor: Actor | str,
     reason: str = "",
+    allow_code_change: bool = True,
 ) -> list[Reviewed]:
     """Order the trials that a review plans, and return its rows with them.
 
@@ -95,6 +100,7 @@ def order_review(
 
     Raises:
         Forbidden: the actor may order none. InvalidInput: an agent gave no reason.
+        CodeChanged: as `create_trial`; the trials before it are ordered.
     """
     who = actors.of(actor)
     actors.check(who, "launch", ["resume"])
@@ -103,8 +109,17 @@ def order_review(
     for row in reviewed:
         if row.order is not None:
             try:
-                trial = create_trial(database, store, row.order, actor=actor, reason=reason)
+                trial = create_trial(
+                    database,
+                    store,
+                    row.order,
+                    actor=actor,
+                    reason=reason,
+                    allow_code_change=allow_code_change,
+                )
                 row = replace(row, trial=trial, order=None)
+            except CodeChanged:
+                raise
             except BranchtrackError as error:
                 row = replace(row, trial=None, order=None, why=str(error))
         rows.append(row)
@@ -112,7 +127,10 @@ def order_review(
 
 
 def changes_of(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
-    """Return the nodes of a run that changed something, with the names of their branches."""
+    """Return the nodes of a run that changed something, with the names of their branches.
+
+    What a trial tried is not among them, though its winner was promoted.
+    """
     tried = {group.id for group in groups.of_run(connection, run_id) if group.kind == GROUP}
     branches = {
         branch.id: branch.name
@@ -121,7 +139,9 @@ def changes_of(connection: Connection, run_id: str) -> list[tuple[Node, str]]:
     }
     return [
         (node, branches[node.branch_id])
-        for node in nodes.changed_of_run(connection, run_id, _KINDS)
+        for node in nodes.changed_of_run(
+            connection, run_id, _KINDS, launches.forks_of_groups(GROUP)
+        )
         if node.branch_id in branches
     ]
 

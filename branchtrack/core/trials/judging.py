@@ -52,8 +52,9 @@ class Verdict:
     """What the pairs of a change show, in the unit of the metric.
 
     ``effect`` is the mean of changed less control, with its interval ``low`` to ``high`` (None
-    where the pairs allow none) and its standard error ``error``. ``more``: how many repeats more
-    would presumably settle it, None if that is not known. ``why`` says what else was decisive.
+    where the pairs allow none) at the two-sided ``level``, and its standard error ``error``.
+    ``pairs`` are those that were judged, diverged ones too. ``more``: how many repeats more would
+    presumably settle it, None if that is not known. ``why`` says what else was decisive.
     """
 
     verdict: str
@@ -67,6 +68,7 @@ class Verdict:
     diverged: int = 0
     more: int | None = None
     why: str = ""
+    level: float = 0.05
 
     @property
     def is_settled(self) -> bool:
@@ -98,18 +100,29 @@ def judge(
     """
     known = [pair for pair in pairs if pair.value is not None]
     limit = _margin(pairs) if margin is None else margin
-    facts: dict[str, Any] = {"margin": limit, "floor": floor, "pairs": len(known)}
+    facts: dict[str, Any] = {
+        "level": level,
+        "margin": limit,
+        "floor": floor,
+        "pairs": len(pairs),
+    }
     if (diverged := _diverged(pairs)) is not None:
         return Verdict(**facts, **diverged)
     values = np.array([pair.value for pair in known], dtype=float)
     if known and all(pair.same_bits for pair in known):
         facts |= {"effect": 0.0, "low": -floor, "high": floor, "error": 0.0}
         return Verdict(NONE, why="the same bits with the change and without it", **facts)
-    effect = float(values.mean()) if values.size else None
-    if values.size < 2:
-        why = "an interval needs two pairs or more"
+    with np.errstate(all="ignore"):
+        effect = float(values.mean()) if values.size else None
+        spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    if effect is not None and not math.isfinite(effect + quantile(1, level) * spread + limit):
+        why = "the values are too large for an interval"
+        return Verdict(INCONCLUSIVE, None, None, None, None, why=why, **{**facts, "margin": 0.0})
+    if values.size < FEWEST:
+        why = f"a verdict needs {FEWEST} pairs or more"
+        if pairs and not known:
+            why = "every pair diverged on both sides"
         return Verdict(INCONCLUSIVE, effect, None, None, None, why=why, **facts)
-    spread = float(values.std(ddof=1))
     if spread <= 1e-12 * max(1e-30, float(np.abs(values).max())):
         why = "the repeats do not differ from each other: nothing in them is drawn at random"
         return Verdict(INCONCLUSIVE, effect, None, None, None, why=why, **facts)
@@ -133,7 +146,8 @@ def quantile(freedom: int, level: float) -> float:
 
 def _margin(pairs: Sequence[Difference]) -> float:
     controls = [pair.control for pair in pairs if pair.control is not None]
-    return SHARE * abs(float(np.mean(controls))) if controls else 0.0
+    with np.errstate(all="ignore"):
+        return SHARE * abs(float(np.mean(controls))) if controls else 0.0
 
 
 def _verdict(low: float, high: float, margin: float, higher_is_better: bool) -> str:

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, NONE, Verdict, judge
-from branchtrack.core.trials.records import Pair, Trial, differences
+from branchtrack.core.trials.records import RUNNING, SAME, SETTLED, Pair, Trial, differences
 
 
 def judged(trial: Trial, pairs: Sequence[Pair]) -> list[Verdict]:
     """Return what pairs show of each change of a trial; a verdict that there is stays."""
-    spec = trial.spec
     return [
-        verdict
-        if verdict is not None
-        else judge(
-            differences(pairs, arm),
-            spec.level(len(pairs)),
-            higher_is_better=spec.higher_is_better,
-            margin=spec.margin,
-            floor=spec.floor,
-        )
+        _judged(trial, pairs, arm) if verdict is None else verdict
         for arm, verdict in enumerate(trial.verdicts)
     ]
+
+
+def unjudged(trial: Trial, pairs: Sequence[Pair], why: str) -> list[Verdict]:
+    """Return the verdicts of a trial that ended before a look: what has none is inconclusive.
+
+    The error of a trial is that of its looks; between them nothing may be concluded.
+    """
+    return [
+        verdict
+        if settled is not None
+        else replace(verdict, verdict=INCONCLUSIVE, more=None, why=why)
+        for verdict, settled in zip(judged(trial, pairs), trial.verdicts, strict=True)
+    ]
+
+
+def standing(trials: Iterable[Trial]) -> dict[str, Trial]:
+    """Return the trial whose verdict stands for the change of each node, by the node's id.
+
+    That is the newest one that was settled, else the newest that still trains, else the newest;
+    ``trials`` are the oldest first.
+    """
+    stands: dict[str, Trial] = {}
+    rank = {SETTLED: 2, RUNNING: 1}
+    for trial in trials:
+        if trial.subject is None:
+            continue
+        other = stands.get(trial.subject)
+        if other is None or rank.get(trial.state, 0) >= rank.get(other.state, 0):
+            stands[trial.subject] = trial
+    return stands
+
+
+def _judged(trial: Trial, pairs: Sequence[Pair], arm: int) -> Verdict:
+    spec = trial.spec
+    verdict = judge(
+        differences(pairs, arm),
+        spec.level(len(pairs)),
+        higher_is_better=spec.higher_is_better,
+        margin=spec.margin,
+        floor=spec.floor,
+    )
+    if trial.kind != SAME or verdict.verdict == NONE or not verdict.pairs:
+        return verdict
+    why = "not the same bits at the same seed: the largest difference is the floor of later trials"
+    return replace(verdict, verdict=INCONCLUSIVE, more=None, why=why)
 
 
 def summary(verdicts: Sequence[str]) -> dict[str, int]:

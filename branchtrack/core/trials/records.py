@@ -37,6 +37,7 @@ class Spec:
     belong to these. ``margin`` is None for 0.1 % of the controls; ``floor`` as in `judging.judge`.
     ``is_reseeded``: the pairs differ in what is drawn after the node. ``command`` is what is
     started if it is not the run's own; ``priority`` and ``labels`` are those of the launches.
+    ``checks_code``: it fails if code or packages change before it is over.
     """
 
     nodes: tuple[str, ...]
@@ -54,6 +55,7 @@ class Spec:
     command: dict[str, Any] | None = None
     priority: int | None = None
     labels: list[str] | None = None
+    checks_code: bool = False
 
     @property
     def most_steps(self) -> int:
@@ -76,7 +78,7 @@ class Spec:
 class Side:
     """One training of a pair: its launch and branch, and what the metric was at its end.
 
-    ``digest`` is of the state that it ended in. ``attempts`` counts the launches so far.
+    ``digest`` is of the weights that it ended in. ``attempts`` counts the launches so far.
     """
 
     launch: str
@@ -173,9 +175,9 @@ class Trial:
 
     @property
     def trained_steps(self) -> int:
-        """The updates of the sides that have ended."""
-        sides = [side for pair in self.pairs for side in pair.sides]
-        return self.spec.steps * sum(side is not None and side.is_over for side in sides)
+        """The updates of the sides that have reached their end."""
+        sides = [side for pair in self.pairs for side in pair.sides if side is not None]
+        return self.spec.steps * sum(side.state in (DONE, DIVERGED) for side in sides)
 
     def row(self) -> dict[str, Any]:
         """Return the columns of its row."""

@@ -67,6 +67,7 @@ def _is_verdict(verdict: Verdict) -> bool:
         and all(number is None or math.isfinite(number) for number in numbers)
         and (verdict.low is None) == (verdict.high is None)
         and (verdict.low is None or verdict.effect is not None)
+        and 0 < verdict.level < 1
         and all(map(_is_size, (verdict.margin, verdict.floor)))
     )
 

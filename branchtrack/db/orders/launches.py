@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.tables import branches, launches
+from branchtrack.db.tables import branches, groups, launches
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -110,6 +110,15 @@ def states(connection: Connection, launch_ids: Sequence[str]) -> dict[str, str]:
     """Return the states of launches by id."""
     query = select(launches.c.id, launches.c.state).where(launches.c.id.in_(launch_ids))
     return {row.id: row.state for row in connection.execute(query)}
+
+
+def forks_of_groups(kind: str) -> Select[tuple[str]]:
+    """Return the query for the nodes that launches in groups of a kind began with.
+
+    A branch that was taken out of its group is among them.
+    """
+    of_kind = select(groups.c.id).where(groups.c.kind == kind)
+    return select(launches.c.fork_node_id).where(launches.c.group_id.in_(of_kind))
 
 
 def unfinished(connection: Connection) -> list[Launch]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.trials.judging import Verdict
+from branchtrack.core.trials.outcomes import standing
 from branchtrack.core.trials.records import RUNNING, Pair, Spec, Trial
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.orders.tables import trials
@@ -124,9 +125,8 @@ def latest(connection: Connection, run_id: str, count: int) -> list[Trial]:
 
 
 def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, Trial]:
-    """Return the newest trial of the change of each intervention node, by the node's id."""
-    listed = _listed(connection, trials.c.subject.in_(list(node_ids)))
-    return {trial.subject: trial for trial in listed if trial.subject is not None}
+    """Return the trial that stands for the change of each node, by the node's id."""
+    return standing(_listed(connection, trials.c.subject.in_(list(node_ids))))
 
 
 def of_group(connection: Connection, group_id: str) -> Trial | None:

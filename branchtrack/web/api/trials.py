@@ -129,5 +129,6 @@ def _review(run: str, body: models.ReviewBody, *, is_ordered: bool) -> dict[str,
         rows = review.plan_review(connection, run, may_be_empty=not is_ordered, **fields)
     steps = sum(row.steps for row in rows)
     if is_ordered:
-        rows = review.order_review(database, store, rows, actor=actor(), reason=body.reason)
+        facts = body.model_dump(include={"reason", "allow_code_change"})
+        rows = review.order_review(database, store, rows, actor=actor(), **facts)
     return {**payloads.review(rows), "steps": steps}

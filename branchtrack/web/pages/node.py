@@ -27,6 +27,7 @@ from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import certificate_lines, node_rows, request_lines, trials
 from branchtrack.web.view.tree import BranchView, change_words
+from branchtrack.web.view.trials import Tried
 
 blueprint = Blueprint("node", __name__)
 #: Steps before and after the node that its charts show at least.
@@ -140,7 +141,7 @@ def show(node_id: str) -> Response:
         audit=history.events,
         described={item.id: request_lines.describe_request(item) for item in history.requests},
         tried=tried,
-        own_trial=next((line for line in tried if line.trial.subject == node.id), None),
+        own_trial=Tried.of(history.trials).by_node.get(node.id),
         command=_command(node),
         others=[b for b in place.branches.values() if b.id != node.branch_id and not b.is_tried],
         restore=restores.sentence(node.compared) if node.compared else "",

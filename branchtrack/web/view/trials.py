@@ -15,6 +15,7 @@ from branchtrack.analysis.trials.payloads import PENDING
 from branchtrack.analysis.trials.sentences import effect_words
 from branchtrack.core import formats
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, Verdict
+from branchtrack.core.trials.outcomes import standing
 from branchtrack.core.trials.records import RUNNING, SAME, Trial
 from branchtrack.web.svg import pairs
 from branchtrack.web.svg.pairs import Interval, PairMark
@@ -84,11 +85,11 @@ class Tried:
 
     @classmethod
     def of(cls, records: Iterable[Trial]) -> Tried:
-        """Return the trials, oldest first, by group and node; of a node's change the newest."""
-        listed = [(record, lines(record)) for record in records]
+        """Return the trials, oldest first, by group and node; of a node's change what stands."""
+        listed = list(records)
         return cls(
-            {record.group_id: each for record, each in listed if record.group_id},
-            {record.subject: each[0] for record, each in listed if record.subject},
+            {record.group_id: lines(record) for record in listed if record.group_id},
+            {node: lines(record)[0] for node, record in standing(listed).items()},
         )
 
 
@@ -101,8 +102,7 @@ def _line(record: Trial, arm: int) -> TrialLine:
     verdict: Verdict | None = record.verdicts[arm]
     label = record.spec.arms[arm].label
     if verdict is not None:
-        count = verdict.pairs + verdict.diverged
-        facts = (verdict.effect, verdict.low, verdict.high, count)
+        facts = (verdict.effect, verdict.low, verdict.high, verdict.pairs)
         return TrialLine(record, label, verdict.verdict, verdict.words, *facts)
     done = sum(pair.difference(arm) is not None for pair in record.pairs)
     words = PENDING if record.state == RUNNING else record.state

@@ -46,7 +46,7 @@ def test_the_verdicts_of_a_run_and_of_a_trial_are_shown(ask: Ask, own: Site) -> 
     made = ask("trial", node=node, **order)
     shown = ask("verdict", trial=made["id"])
     assert shown["state"] == "running" and "pairs" not in shown
-    assert shown["verdicts"] == ["lr=x0.5: pending; an interval needs two pairs or more"]
+    assert shown["verdicts"] == ["lr=x0.5: pending; a verdict needs 3 pairs or more"]
     assert ask("verdict", trial=made["id"], detail=True)["pairs"] == [[None, None]] * 3
     of_run = ask("verdict", run="digits")
     assert [trial["id"] for trial in of_run["trials"]] == [made["id"]]

@@ -51,7 +51,8 @@ def seeded(line: Line, step: int = 50) -> Node:
             .values(declared=DECLARED)
         )
         segments.seals.renew(connection, segments.segments, line.segment.id)
-    line.settings |= {"seed": 0, "max_steps": 1000}
+    # The lines of a test share their settings with those of others.
+    line.settings = {**line.settings, "seed": 0, "max_steps": 1000}
     line.commit("intervention", step, {"lr": 1e-3}, loss=0.5)
     return line.commit("checkpoint", step + 1, loss=0.5)
 
@@ -65,14 +66,23 @@ def ordered(database: Database, store: Store, **order: Any) -> Trial:
 
 
 def train(
-    database: Database, store: Store, launch_id: str, value: float | None, *, state: int = 0
+    database: Database,
+    store: Store,
+    launch_id: str,
+    value: float | None,
+    *,
+    state: int = 0,
+    seed: int | None = None,
 ) -> None:
-    """Carry out a launch: it takes its segment, trains to its stop and logs the metric there."""
+    """Carry out a launch: it takes its segment, trains to its stop and logs the metric there.
+
+    ``state`` tells its weights from others, ``seed`` the rest of its state.
+    """
     with database.read() as connection:
         launch = launches.get(connection, launch_id)
         fork = nodes.get(connection, launch.fork_node_id)
     stop = int(launch.overrides["stop_at"])
-    digest = add_checkpoint(database, store, state or int(launch.seq) * 1000 + stop)
+    digest = add_checkpoint(database, store, state or int(launch.seq) * 1000 + stop, seed)
     with database.transaction() as connection:
         launches.move(connection, launch.id, "starting", "w", worker="w")
         launches.move(connection, launch.id, "running", "w", pid=1)

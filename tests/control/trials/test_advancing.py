@@ -125,11 +125,12 @@ def test_a_training_that_fails_every_time_leaves_its_pair_out(
 def test_a_trial_of_which_nothing_can_be_trained_fails_with_the_reason(
     run: None, database: Database, store: Store
 ) -> None:
-    trial = samples.ordered(database, store, repeats=1)
+    trial = samples.ordered(database, store, repeats=3)
     for _ in range(3):
-        for side in samples.reread(database, trial).pairs[0].sides:
-            if side is not None and not side.is_over:
-                samples.fail(database, side.launch, "no such module")
+        for pair in samples.reread(database, trial).pairs:
+            for side in pair.sides:
+                if side is not None and not side.is_over:
+                    samples.fail(database, side.launch, "no such module")
         trial = advance(database, store, trial.id)
     assert (trial.state, trial.error) == ("failed", "no such module")
 

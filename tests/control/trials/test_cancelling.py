@@ -24,7 +24,10 @@ def test_what_waits_is_taken_out_of_the_queue(database: Database, store: Store) 
     cancelled = cancel_trial(database, trial.id[:6], actor="ann")
     assert (cancelled.state, cancelled.error) == ("cancelled", "Cancelled by ann.")
     (verdict,) = cancelled.verdicts
-    assert verdict is not None and verdict.pairs == 1
+    assert verdict is not None and (verdict.verdict, verdict.pairs) == ("inconclusive", 1)
+    assert verdict.why == "it was cancelled before it was judged"
+    states = {side.state for pair in cancelled.pairs for side in pair.sides if side}
+    assert states == {"done", "failed"}
     with database.read() as connection:
         assert launches.unfinished(connection) == []
     assert advance_all(database, store) == []

@@ -80,3 +80,16 @@ def test_one_that_still_waits_is_as_it_was(
     sqlite_database: Database, store: Store, trial: Trial
 ) -> None:
     assert first(sqlite_database, store, trial) == trial.pairs[0].sides[0]
+
+
+def test_repeats_that_drew_nothing_are_told_by_their_weights_and_not_by_their_seeds(
+    sqlite_database: Database, store: Store, trial: Trial
+) -> None:
+    """The state of a fork has its seed, so that two repeats differ though they are the same."""
+    for pair in trial.pairs:
+        for side, value in zip(pair.sides, (2.0, 1.9), strict=True):
+            assert side is not None
+            weights = 1 if value == 2.0 else 2
+            samples.train(sqlite_database, store, side.launch, value, state=weights, seed=pair.seed)
+    (verdict,) = advance(sqlite_database, store, trial.id).verdicts
+    assert verdict is not None and (verdict.verdict, verdict.pairs) == ("inconclusive", 1)

@@ -6,6 +6,8 @@ import pytest
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control.trials.promotion import promote
+from branchtrack.control.trials.removal import remove_branches
+from branchtrack.control.trials.review import plan_review
 from branchtrack.core.trials.records import Trial
 from branchtrack.db import integrity
 from branchtrack.db.engine import Database
@@ -60,3 +62,18 @@ def test_names_that_are_taken_or_invalid_change_nothing(
             promote(sqlite_database, trial.id, name, actor="ann")
     with pytest.raises(NotFound):
         promote(sqlite_database, "feedfeed", "cooler", actor="ann")
+
+
+def test_what_lies_in_the_trash_is_not_promoted(sqlite_database: Database, trial: Trial) -> None:
+    remove_branches(sqlite_database, trial.id, actor="ann")
+    with pytest.raises(NotFound, match="trash"):
+        promote(sqlite_database, trial.id, "cooler", actor="ann")
+
+
+def test_a_promoted_branch_is_no_change_to_be_reviewed(
+    sqlite_database: Database, trial: Trial
+) -> None:
+    promote(sqlite_database, trial.id, "cooler", actor="ann")
+    with sqlite_database.read() as connection:
+        rows = plan_review(connection, "demo", steps=5)
+    assert [row.node.step for row in rows] == [20]

@@ -80,3 +80,20 @@ def test_a_run_without_changes_and_a_budget_of_nothing_are_refused(
     with pytest.raises(InvalidInput) as caught:
         planned(sqlite_database, budget=0)
     assert caught.value.field == "budget"
+
+
+@pytest.mark.parametrize(
+    ("how", "field"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"repeats": 2}, "repeats"),
+        ({"metric": "zz"}, "metric"),
+        ({"margin": "5%%"}, "margin"),
+    ],
+)
+def test_what_no_trial_can_be_made_with_is_refused_once(
+    sqlite_database: Database, how: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        planned(sqlite_database, **how)
+    assert caught.value.field == field

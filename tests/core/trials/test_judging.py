@@ -128,12 +128,35 @@ def test_few_divergences_are_inconclusive() -> None:
     assert judged([None, None, 0.1, 0.1, 0.1]).verdict == INCONCLUSIVE
 
 
-def test_pairs_in_which_both_diverge_are_left_out() -> None:
+def test_pairs_in_which_both_diverge_are_counted_and_have_no_difference() -> None:
     both = [Difference(None, None), *pairs(-0.012, -0.009, -0.011)]
     verdict = judge(both, 0.05, higher_is_better=False, margin=0.0)
-    assert (verdict.verdict, verdict.pairs) == (HELPS, 3)
+    assert (verdict.verdict, verdict.pairs) == (HELPS, 4)
 
 
 def test_a_verdict_is_plain_values_and_comes_back_from_them() -> None:
     verdict = judged([-0.012, -0.009, -0.011])
     assert Verdict(**verdict.as_dict()) == verdict and verdict.words == "helps"
+
+
+def test_two_pairs_are_too_few_for_a_verdict() -> None:
+    verdict = judged([-0.012, -0.009])
+    assert verdict.verdict == INCONCLUSIVE and verdict.low is None
+    assert verdict.why == "a verdict needs 3 pairs or more"
+
+
+@pytest.mark.parametrize("size", [1e300, 1e308])
+def test_values_that_are_too_large_to_be_added_show_nothing(size: float) -> None:
+    verdict = judged([-size, -0.9 * size, -1.1 * size], margin=None)
+    assert verdict.verdict == INCONCLUSIVE and verdict.margin == 0.0
+    assert (verdict.effect, verdict.low, verdict.high) == (None, None, None)
+
+
+def test_pairs_that_diverged_on_both_sides_alone_say_so() -> None:
+    verdict = judge([Difference(None, None)] * 3, 0.05, higher_is_better=False)
+    assert (verdict.verdict, verdict.pairs) == (INCONCLUSIVE, 3)
+    assert verdict.why == "every pair diverged on both sides"
+
+
+def test_a_verdict_keeps_the_level_of_its_look() -> None:
+    assert judged([-0.012, -0.009, -0.011], 0.0125).level == 0.0125

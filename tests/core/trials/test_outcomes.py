@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from branchtrack.core.trials.judging import HELPS, INCONCLUSIVE
-from branchtrack.core.trials.outcomes import judged, summary
+from branchtrack.core.trials.outcomes import judged, standing, summary, unjudged
 from tests.core.trials import made_up
 
 ROWS = ((2.0, 1.90, 2.01), (2.1, 1.99, 2.08), (2.2, 2.11, 2.23), (2.05, 1.96, 2.04))
@@ -32,3 +32,33 @@ def test_a_verdict_that_there_is_does_not_change_with_later_pairs() -> None:
 def test_a_summary_counts_verdicts() -> None:
     counts = summary(["helps", "helps", "hurts", "pending"])
     assert counts == {"helped": 2, "hurt": 1, "none": 0, "inconclusive": 0}
+
+
+def test_between_two_looks_nothing_is_concluded() -> None:
+    trial = made_up.trial(None, *[row[:2] for row in ROWS])
+    (verdict,) = unjudged(trial, trial.pairs, "it was cancelled before it was judged")
+    assert (verdict.verdict, verdict.why) == (INCONCLUSIVE, "it was cancelled before it was judged")
+    assert verdict.effect is not None
+
+
+def test_a_verdict_of_a_look_stays_when_a_trial_is_ended() -> None:
+    trial = made_up.trial(None, *[row[:2] for row in ROWS])
+    (verdict,) = judged(trial, trial.pairs)
+    later = made_up.trial(None, (2.0, 5.0), verdicts=(verdict,))
+    assert unjudged(later, later.pairs, "cancelled") == [verdict]
+
+
+def test_a_settled_trial_stands_whatever_became_of_later_ones() -> None:
+    states = ("settled", "running", "cancelled")
+    listed = [made_up.trial(None, id=state, state=state, subject="n") for state in states]
+    assert standing(listed)["n"].id == "settled"
+    assert standing(listed[1:])["n"].id == "running"
+    assert standing(listed[2:])["n"].id == "cancelled"
+    assert standing([made_up.trial()]) == {}
+
+
+def test_a_repeat_that_is_not_the_same_bits_says_so_and_is_not_a_matter_of_repeats() -> None:
+    trial = made_up.trial(None, (2.0, 2.1), (2.0, 1.9), (2.0, 2.05), kind="aa")
+    (verdict,) = judged(trial, trial.pairs)
+    assert (verdict.verdict, verdict.more) == (INCONCLUSIVE, None)
+    assert verdict.why.startswith("not the same bits at the same seed")

@@ -56,7 +56,7 @@ def test_trials_are_listed_from_the_oldest_and_the_newest_alone(
     sqlite_database: Database, store: Store
 ) -> None:
     tree, _nodes = samples.grown(sqlite_database, store)
-    ids = [samples.ordered(sqlite_database, store, repeats=1).id for _ in range(3)]
+    ids = [samples.ordered(sqlite_database, store, repeats=3).id for _ in range(3)]
     with sqlite_database.read() as connection:
         assert [each.id for each in trials.of_run(connection, tree.run.id)] == ids
         assert [each.id for each in trials.latest(connection, tree.run.id, 2)] == ids[1:]
@@ -67,9 +67,9 @@ def test_the_newest_trial_of_an_intervention_is_that_of_its_node(
     sqlite_database: Database, store: Store
 ) -> None:
     _tree, nodes = samples.grown(sqlite_database, store)
-    order = {"nodes": [nodes[2].id], "intervention": True, "repeats": 1}
+    order = {"nodes": [nodes[2].id], "intervention": True, "repeats": 3}
     made = [samples.ordered(sqlite_database, store, **order).id for _ in range(2)]
-    samples.ordered(sqlite_database, store, repeats=1)
+    samples.ordered(sqlite_database, store, repeats=3)
     with sqlite_database.read() as connection:
         known = trials.of_nodes(connection, [node.id for node in nodes])
     assert {node: trial.id for node, trial in known.items()} == {nodes[2].id: made[1]}
@@ -77,7 +77,7 @@ def test_the_newest_trial_of_an_intervention_is_that_of_its_node(
 
 def test_what_is_not_there_or_not_clear_is_said(sqlite_database: Database, store: Store) -> None:
     samples.grown(sqlite_database, store)
-    ids = [samples.ordered(sqlite_database, store, repeats=1).id for _ in range(2)]
+    ids = [samples.ordered(sqlite_database, store, repeats=3).id for _ in range(2)]
     with sqlite_database.transaction() as connection:
         for number, made in enumerate(ids):
             row = rows.update().where(rows.c.id == made)

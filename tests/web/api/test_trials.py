@@ -38,8 +38,8 @@ def record(own: Site, trial_id: str) -> Trial:
 
 def lost(own: Site, node: str) -> Trial:
     """A trial that is over, whose trainings logged another metric than it compares."""
-    made = record(own, order(own, node, metric="loss", repeats=1)["id"])
-    for side in made.pairs[0].sides:
+    made = record(own, order(own, node, metric="loss", repeats=3)["id"])
+    for side in (side for pair in made.pairs for side in pair.sides):
         samples.train(own.database, own.store, side.launch if side else "", 2.0)
     return advance(own.database, own.store, made.id)
 
@@ -125,7 +125,7 @@ def test_branches_are_removed_once_it_is_over(own: Site, node: str) -> None:
     assert "still trains" in post(own, f"{API}/trials/{made['id']}/remove", 422, {}).text
     over = lost(own, node)
     removed = post(own, f"{API}/trials/{over.id}/remove", 200, {}).json
-    assert removed == {"trial": over.id, "branches": over.branches, "nodes": 4}
+    assert removed == {"trial": over.id, "branches": over.branches, "nodes": 12}
     assert "no branches left" in post(own, f"{API}/trials/{over.id}/remove", 422, {}).text
 
 
@@ -146,10 +146,10 @@ def test_a_run_without_changes_has_an_empty_review(own: Site) -> None:
 
 
 def test_a_review_is_previewed_and_ordered(own: Site, node: str) -> None:
-    body = {"steps": 5, "repeats": 2}
+    body = {"steps": 5, "repeats": 3}
     preview = post(own, f"{API}/runs/digits/review", 200, {**body, "dry_run": True}).json
-    assert (preview["steps"], preview["untried"]) == (20, 1) and listed(own) == []
-    short = post(own, f"{API}/runs/digits/review", 202, {**body, "budget": 19}).json
+    assert (preview["steps"], preview["untried"]) == (30, 1) and listed(own) == []
+    short = post(own, f"{API}/runs/digits/review", 202, {**body, "budget": 29}).json
     assert "budget" in short["changes"][0]["why"] and listed(own) == []
     made = post(own, f"{API}/runs/digits/review", 202, body).json
     assert [row["trial"] for row in made["changes"]] == [trial["id"] for trial in listed(own)]

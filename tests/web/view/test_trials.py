@@ -88,17 +88,17 @@ def test_one_without_a_verdict_says_its_state(state: str) -> None:
 
 
 def test_pairs_that_diverged_are_counted() -> None:
-    facts = {"effect": None, "low": None, "high": None, "pairs": 1, "diverged": 3}
+    facts = {"effect": None, "low": None, "high": None, "pairs": 4, "diverged": 3}
     (line,) = trials.lines(trial(verdict("hurts", **facts)))
     assert (line.text, line.interval, line.pairs) == ("hurts", "", 4)
 
 
-def test_trials_are_looked_up_by_group_and_by_the_node_of_their_change() -> None:
+def test_trials_are_looked_up_by_group_and_by_node_where_a_settled_one_stands() -> None:
     old = trial(verdict("helps"), subject="n", id="old", group_id="g1")
     new = trial(None, state=RUNNING, subject="n", id="new", group_id="g2")
     other = trial(verdict("hurts"), verdict("none"), id="other", group_id="g3")
     tried = Tried.of([old, new, other])
-    assert tried.by_node["n"].id == "new"
+    assert tried.by_node["n"].id == "old"
     assert [line.words for line in tried.by_group["g3"]] == ["hurts", "no effect shown"]
     assert set(tried.by_group) == {"g1", "g2", "g3"}
 

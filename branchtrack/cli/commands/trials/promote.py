@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 @click.argument("branch", metavar="RUN/BRANCH|TRIAL")
 @click.option("--name", required=True, metavar="BRANCH", help="The name that it gets.")
 @click.option("--no-train", is_flag=True, help="Only name it; `branchtrack continue` trains it on.")
+@click.option(
+    "--allow-code-change",
+    is_flag=True,
+    help="Train although the script, its modules or packages have changed since.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @json_option
@@ -29,6 +34,7 @@ def promote(
     branch: str,
     name: str,
     no_train: bool,
+    allow_code_change: bool,
     reason: str,
     detach: bool,
     as_json: bool,
@@ -49,6 +55,7 @@ def promote(
     with line.database() as database:
         if not no_train:
             trust.require(line, database)
+            _check_trainable(line, database, branch, allow_code_change)
         kept = keep(database, branch, name, actor=control.local_actor(), reason=reason)
         with database.read() as connection:
             ref = f"{runs.get_run(connection, kept.run_id).name}/{kept.name}"
@@ -60,6 +67,25 @@ def promote(
         payload = _continued(line, database, ref, reason, detach, as_json)
     _show(payload, as_json)
     exit_as([payload])
+
+
+def _check_trainable(
+    line: CommandLine, database: Database, branch: str, allow_code_change: bool
+) -> None:
+    """Refuse a branch that could not be trained on before it gets its name.
+
+    Raises:
+        NotFound, InvalidInput, LaunchFailed, CodeChanged: nothing was changed.
+    """
+    from branchtrack.control import code_changes, launch_checks
+    from branchtrack.control.trials.promotion import candidate
+    from branchtrack.db import nodes
+
+    with database.read() as connection:
+        head = nodes.get(connection, candidate(connection, branch).head_id or "")
+        launch_checks.startable(connection, head, line.store.home, None)
+        if not allow_code_change:
+            code_changes.check(connection, head, None)
 
 
 def _continued(

@@ -9,6 +9,7 @@ import click
 from branchtrack.cli.commands import trust
 from branchtrack.cli.commands.trials.trial import trial_options
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.launch_options import order_asking
 from branchtrack.cli.output import echo, emit
 from branchtrack.cli.trial_lines import print_review
 from branchtrack.cli.trial_progress import detach_trials, train_trials
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 @trial_options
 @click.option("--budget", type=int, metavar="STEPS", help="Updates of all trials together at most.")
 @click.option("--again", is_flag=True, help="Try also what has a verdict already.")
+@click.option(
+    "--allow-code-change",
+    is_flag=True,
+    help="Train although the script, its modules or packages have changed since.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option(
     "--slots",
@@ -46,6 +52,7 @@ def review(
     detach: bool,
     dry_run: bool,
     reason: str,
+    allow_code_change: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -59,6 +66,8 @@ def review(
     Example: branchtrack review demo --steps 50
              branchtrack review demo --budget 20000 --dry-run
     """
+    from functools import partial
+
     from branchtrack import control
     from branchtrack.control.trials.review import order_review, plan_review
 
@@ -67,9 +76,9 @@ def review(
             rows = plan_review(connection, run, **options)
         if not dry_run and any(row.order for row in rows):
             trust.require(line, database)
-            rows = order_review(
-                database, line.store, rows, actor=control.local_actor(), reason=reason
-            )
+            actor = control.local_actor()
+            order = partial(order_review, database, line.store, rows, actor=actor, reason=reason)
+            rows = order_asking(order, allow_code_change, quiet=as_json)
         if not dry_run:
             rows = _trained(line, database, rows, slots, detach, quiet=as_json)
         _show(rows, dry_run, as_json)

@@ -15,6 +15,7 @@ from branchtrack.control.trials.planning import METRICS, STEPS
 from branchtrack.control.trials.review import Reviewed
 from branchtrack.core import actors
 from branchtrack.core.records import Run
+from branchtrack.core.trials.outcomes import standing
 from branchtrack.core.trials.records import Trial
 from branchtrack.db import runs
 from branchtrack.db.orders import trials
@@ -76,13 +77,17 @@ def _planned(connection: Connection, run: str, submitted: Mapping[str, str]) -> 
     return review.plan_review(
         connection,
         run,
-        steps=_whole(entered, "steps") or STEPS,
-        repeats=_whole(entered, "repeats") or review.REPEATS,
+        steps=_given(_whole(entered, "steps"), STEPS),
+        repeats=_given(_whole(entered, "repeats"), review.REPEATS),
         metric=entered["metric"] or None,
         margin=entered["margin"] or None,
         budget=_whole(entered, "budget"),
         again=bool(entered["again"]),
     )
+
+
+def _given(number: int | None, default: int) -> int:
+    return default if number is None else number
 
 
 def _whole(entered: Mapping[str, str], field: str) -> int | None:
@@ -124,9 +129,9 @@ def _render(
 
 
 def _reviewed(connection: Connection, run: Run, records: Sequence[Trial]) -> list[Reviewed]:
-    """Return the changes of a run with the newest trial of each."""
-    newest = {record.subject: record for record in records if record.subject}
+    """Return the changes of a run with the trial of each whose verdict stands."""
+    stands = standing(records)
     return [
-        Reviewed(node, branch, newest.get(node.id))
+        Reviewed(node, branch, stands.get(node.id))
         for node, branch in review.changes_of(connection, run.id)
     ]

@@ -128,7 +128,7 @@ def test_a_setting_that_does_not_exist_and_a_field_that_is_none_are_refused(own:
 
 
 def test_nothing_at_all_can_be_tried(own: Site) -> None:
-    trial = order(own, path_of(own), same="1", steps="20", repeats="2")
+    trial = order(own, path_of(own), same="1", steps="20", repeats="3")
     assert trial.kind == SAME
 
 
