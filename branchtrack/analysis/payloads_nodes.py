@@ -5,13 +5,14 @@ It knows no terminal and no HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.analysis import payloads_code
 from branchtrack.analysis.payloads_audit import moment as moment
-from branchtrack.analysis.trials.payloads import verdict_of_node, verdicts_of_run
+from branchtrack.analysis.trials.payloads import verdicts_of_nodes, verdicts_of_run
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
 from branchtrack.core.nonfinite import metric
@@ -73,7 +74,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
         "restored": record.restored,
         "compared": compared(record.compared),
         "environment": record.environment,
-        "verdict": verdict_of_node(connection, record.id),
+        "verdict": verdicts_of_nodes(connection, [record.id]).get(record.id),
         "code": payloads_code.code(connection, record),
         "children": [child.id for child in nodes.children(connection, record.id, listed=True)],
         "checkpoint": {
@@ -86,18 +87,23 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
     }
 
 
-def match(record: Match) -> dict[str, Any]:
-    """Return a node that a query matches: as in a tree, with its run, settings and status.
+def matches(connection: Connection, records: Sequence[Match]) -> list[dict[str, Any]]:
+    """Return nodes that a query matches: as in a tree, each with its run, settings and status.
 
     ``status`` is that of its branch.
     """
-    return {
-        **node(record.node, record.branch, record.thinned),
-        "run": record.run,
-        "status": record.status,
-        "tags": record.node.tags or [],
-        "settings": record.node.settings,
-    }
+    verdicts = verdicts_of_nodes(connection, [record.node.id for record in records])
+    return [
+        {
+            **node(record.node, record.branch, record.thinned),
+            "verdict": verdicts.get(record.node.id),
+            "run": record.run,
+            "status": record.status,
+            "tags": record.node.tags or [],
+            "settings": record.node.settings,
+        }
+        for record in records
+    ]
 
 
 def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:

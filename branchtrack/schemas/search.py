@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from branchtrack.schemas.bases import Answer, Selection, Values, Whole
-from branchtrack.schemas.nodes import NodeLine
+from branchtrack.schemas.nodes import TreeNode
 
 
 class FindQuery(Selection):
@@ -18,7 +18,7 @@ class FindQuery(Selection):
     after: Whole | None = Field(None, description="`next` of the page before.")
 
 
-class Match(NodeLine):
+class Match(TreeNode):
     """A node that a query matches; ``status`` is that of its branch."""
 
     run: str

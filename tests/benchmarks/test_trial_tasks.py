@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from branchtrack.training.session import ordinals
 from tests.benchmarks.trial_tasks import TASKS, change, from_scratch, trunk_of
 
 SMALL = replace(TASKS["regression"], at=5)
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    """As in a process that has trained nothing yet."""
+    ordinals.reset()
 
 
 def test_a_fork_ends_in_the_bits_of_its_trunk_and_of_another_with_its_seed() -> None:

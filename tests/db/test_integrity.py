@@ -24,11 +24,12 @@ from branchtrack.core.records import Certificate
 from branchtrack.db import certificates, integrity, nodes, refusals, runs, schema, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
-from branchtrack.db.orders import groups, ordering
+from branchtrack.db.orders import groups, ordering, trials
 from branchtrack.db.storage import texts
 from branchtrack.db.tables import metadata
 from branchtrack.db.watching import agents, alerts
 from branchtrack.errors import BranchtrackError
+from tests.core.trials import made_up
 from tests.db.watching.rows import add_agent, add_alert, add_exchange
 from tests.matrices import some
 from tests.trees_for_tests import make_forked_tree
@@ -219,6 +220,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         tokens.create(connection, "agent", "agent", created_by="ann")
         group = groups.create(connection, tree.run.id, "rates", "values", actor="ann")
         groups.add_branch(connection, group, runs.find_branch(connection, "demo/cooler"))
+        tried = trials.create(
+            connection,
+            tree.run.id,
+            made_up.spec(),
+            kind="trial",
+            group_id=group.id,
+            subject=made[2].id,
+            actor="ann",
+            reason="why",
+        )
+        pairs, verdicts = made_up.pairs((2.0, 1.9)), [None]
+        trials.save(connection, tried, pairs=pairs, verdicts=verdicts, error="no", actor="ann")
         texts.put(connection, "diff --git a/train.py b/train.py")
         nodes.set_effective(connection, made[2].id, {"lr": 0.02})
         nodes.set_compared(connection, made[4].id, {"verdict": "differs"})

@@ -44,7 +44,8 @@ class FakeTraining:
         self.store = open_store(found.store)
         self.settings: dict[str, Any] = dict(SETTINGS)
         self.last = options.steps
-        if options.seeded:
+        self.is_seeded = getattr(options, "seeded", False)
+        if self.is_seeded:
             self.settings["seed"] = 0
         launch_id = os.environ.get("BRANCHTRACK_LAUNCH")
         self.tree, self.head, self.step = self._resume(launch_id) if launch_id else self._begin()
@@ -113,7 +114,7 @@ class FakeTraining:
                 connection,
                 self.tree.segment(name).id,
                 actor="fake",
-                declared=[*DECLARED, *([SEED.as_dict()] if self.options.seeded else [])],
+                declared=[*DECLARED, *([SEED.as_dict()] if self.is_seeded else [])],
                 settings=self.settings,
                 max_steps=self.options.steps,
             )
@@ -127,7 +128,7 @@ class FakeTraining:
     @property
     def loss(self) -> float:
         """What is logged at this step."""
-        if not self.options.seeded:
+        if not self.is_seeded:
             return 1.0 / (1 + self.step * self.settings["lr"])
         drawn = zlib.crc32(f"{self.settings['seed']}:{self.step}".encode()) / 2**32
         return 2.0 + (10 + drawn) * float(self.settings["lr"])
@@ -176,7 +177,7 @@ class FakeTraining:
             settings=self.settings,
             message=message,
             values={"loss": self.loss},
-            state=zlib.crc32(f"{self.step}:{self.loss}".encode()) if self.options.seeded else None,
+            state=zlib.crc32(f"{self.step}:{self.loss}".encode()) if self.is_seeded else None,
         )
         return self.head
 

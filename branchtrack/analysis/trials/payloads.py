@@ -11,7 +11,7 @@ from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core.records import Node
 from branchtrack.core.trials import labels
 from branchtrack.core.trials.judging import WORDS, Verdict
-from branchtrack.core.trials.outcomes import judged, summary
+from branchtrack.core.trials.outcomes import judged, standing, summary
 from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import groups, trials
@@ -92,16 +92,16 @@ def lines_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_of_node(connection: Connection, node_id: str) -> dict[str, Any] | None:
-    """Return what the newest trial of a node's own change shows, as `verdict_line`."""
-    record = trials.of_nodes(connection, [node_id]).get(node_id)
-    return None if record is None else verdict_line(record)
+def verdicts_of_nodes(connection: Connection, node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what is known of nodes' own changes that were tried, by id, as `verdict_line`."""
+    known = trials.of_nodes(connection, node_ids)
+    return {node_id: verdict_line(record) for node_id, record in known.items()}
 
 
 def verdicts_of_run(connection: Connection, run_id: str) -> dict[str, dict[str, Any]]:
-    """Return the same for all nodes of a run whose changes were tried, by the nodes' ids."""
-    listed = trials.of_run(connection, run_id)
-    return {record.subject: verdict_line(record) for record in listed if record.subject}
+    """Return the same of all nodes of a run."""
+    stands = standing(trials.of_run(connection, run_id))
+    return {node_id: verdict_line(record) for node_id, record in stands.items()}
 
 
 def verdict_line(record: Trial, arm: int = 0) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from branchtrack.core.trials.looks import FEWEST
 
 HELPS, HURTS, NONE, INCONCLUSIVE = "helps", "hurts", "none", "inconclusive"
@@ -98,6 +96,8 @@ def judge(
     ``margin`` is the largest effect that does not matter; None: 0.1 % of the mean of the controls.
     ``floor`` is the difference that pairs have at the same seed although nothing was changed.
     """
+    import numpy as np
+
     known = [pair for pair in pairs if pair.value is not None]
     limit = _margin(pairs) if margin is None else margin
     facts: dict[str, Any] = {
@@ -145,6 +145,8 @@ def quantile(freedom: int, level: float) -> float:
 
 
 def _margin(pairs: Sequence[Difference]) -> float:
+    import numpy as np
+
     controls = [pair.control for pair in pairs if pair.control is not None]
     with np.errstate(all="ignore"):
         return SHARE * abs(float(np.mean(controls))) if controls else 0.0

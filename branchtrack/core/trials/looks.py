@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 #: The share of repeats that is the first look, and then half of what is left of them.
 _SHARES = (0.5, 0.75, 1.0)
@@ -39,6 +41,7 @@ def levels(at: tuple[int, ...], error: float) -> tuple[float, ...]:
     """
     if len(at) == 1:
         return (error,)
+    import numpy as np
     from scipy.special import stdtr
 
     generator = np.random.default_rng(_SEED)

@@ -23,5 +23,5 @@ def find(query: models.FindQuery) -> Any:
     term = parse(query.q)
     with services().database.read() as connection:
         result = node_search.search(connection, term, query.limit, query.after)
-    nodes = [payloads_nodes.match(match) for match in result.matches]
+        nodes = payloads_nodes.matches(connection, result.matches)
     return {"nodes": nodes, "next": result.next}

@@ -62,7 +62,7 @@ def find(line: CommandLine, query: str, run: str | None, limit: int, as_json: bo
         if run is not None:
             term = And((Filter("run", find_run(connection, run).name), query_term))
         result = node_search.search(connection, term, limit)
-    matches = [payloads_nodes.match(match) for match in result.matches]
+        matches = payloads_nodes.matches(connection, result.matches)
     if result.next is not None:
         echo(f"The newest {formats.plural(len(matches), 'node')}; more match: --limit N.", err=True)
     if as_json:
