@@ -37,7 +37,8 @@ def test_a_trial_is_trained_to_its_verdict_and_drawn(seeded: None, call: Call) -
 def test_one_that_fails_ends_with_1(seeded: None, call: Call, sqlite_database: Database) -> None:
     argv = [sys.executable, str(SCRIPT), "fake", "--seeded", "--steps", "10", "--crash-at", "2"]
     change_entry_point(sqlite_database, argv=argv)
-    told = call(*TRIAL, "--repeats", "3", "--slots", "2", "--json")
+    words = ["trial", "fake@0", "--aa", "--steps", "4", "--metric", "loss", "--repeats", "1"]
+    told = call(*words, "--slots", "2", "--json")
     assert told.code == 1 and told.json["state"] == "failed" and told.json["error"]
     assert [side["state"] for side in told.json["pairs"][0]["sides"]] == ["failed"] * 2
 
