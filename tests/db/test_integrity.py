@@ -20,7 +20,7 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.actors import Actor
-from branchtrack.core.records import Certificate
+from branchtrack.core.records import Certificate, Group
 from branchtrack.db import certificates, integrity, nodes, refusals, runs, schema, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
@@ -195,6 +195,16 @@ class Home:
             database.close()
 
 
+def _add_trial(connection: Connection, group: Group, subject: str) -> None:
+    """A trial with a pair, of the change of a node."""
+    facts = {"kind": "trial", "group_id": group.id, "subject": subject}
+    tried = trials.create(
+        connection, group.run_id, made_up.spec(), actor="ann", reason="why", **facts
+    )
+    pairs = made_up.pairs((2.0, 1.9))
+    trials.save(connection, tried, pairs=pairs, verdicts=[None], error="no", actor="ann")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A home with something in every table."""
@@ -220,18 +230,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         tokens.create(connection, "agent", "agent", created_by="ann")
         group = groups.create(connection, tree.run.id, "rates", "values", actor="ann")
         groups.add_branch(connection, group, runs.find_branch(connection, "demo/cooler"))
-        tried = trials.create(
-            connection,
-            tree.run.id,
-            made_up.spec(),
-            kind="trial",
-            group_id=group.id,
-            subject=made[2].id,
-            actor="ann",
-            reason="why",
-        )
-        pairs, verdicts = made_up.pairs((2.0, 1.9)), [None]
-        trials.save(connection, tried, pairs=pairs, verdicts=verdicts, error="no", actor="ann")
+        _add_trial(connection, group, made[2].id)
         texts.put(connection, "diff --git a/train.py b/train.py")
         nodes.set_effective(connection, made[2].id, {"lr": 0.02})
         nodes.set_compared(connection, made[4].id, {"verdict": "differs"})
