@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from branchtrack import config
 
-# Imported for its tables, which are part of the metadata.
+# Both modules of tables are imported for what they add to the metadata.
 from branchtrack.db.browsing import tables  # noqa: F401
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import tables as _orders  # noqa: F401

@@ -40,7 +40,7 @@ class Trials(Calls):
         return self._get(path_of("/runs/{run}/trials", run=run), TrialList).trials
 
     def cancel_trial(self, trial_id: str, reason: str = "") -> Trial:
-        """End a trial; what its complete pairs show so far is its result."""
+        """End a trial; a change that was not judged by then is inconclusive."""
         path = path_of("/trials/{trial_id}/cancel", trial_id=trial_id)
         return self._send("POST", path, Trial, {"reason": reason})
 

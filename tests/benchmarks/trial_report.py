@@ -124,9 +124,9 @@ def of_noise(count: int) -> Iterator[Rows]:
 
 def keeps(trials: Sequence[Rows]) -> Rate:
     """Return how often the first run with a change is better than the first without it."""
-    firsts = [trial[0] for trial in trials]
-    better = [row for row in firsts if None not in (row[0].value, row[1].value)]
-    return Rate(sum(row[1].value < row[0].value for row in better), len(firsts))  # type: ignore
+    values = [(trial[0][0].value, trial[0][1].value) for trial in trials]
+    lower = sum(None not in (a, b) and (b or 0.0) < (a or 0.0) for a, b in values)
+    return Rate(lower, len(values))
 
 
 def anew(trials: Sequence[Rows], count: int, seed: int) -> list[Rows]:

@@ -6,7 +6,6 @@ that a trial goes on wherever a worker works. Of several callers at once one suc
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,9 +17,8 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import code_changes
 from branchtrack.control import launch as orders
 from branchtrack.control.launch import CheckedOrder
-from branchtrack.control.launch_settings import default_mode
-from branchtrack.control.trials.endings import side_now
-from branchtrack.control.trials.planning import side_settings
+from branchtrack.control.trials.endings import end, side_now
+from branchtrack.control.trials.planning import side_order
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import as_name, free_name
 from branchtrack.core.records import Group, Node
@@ -42,8 +40,6 @@ from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, trials
 from branchtrack.errors import BranchtrackError, NotFound, StorageError
-
-logger = logging.getLogger("branchtrack")
 
 #: Who judges and queues the later pairs of a trial.
 ACTOR = "trial"
@@ -102,7 +98,7 @@ def advance(database: Database, store: Store, trial_id: str) -> Trial:
     if is_over:
         pairs += _next_pairs(trial, starts, len(pairs), verdicts)
     try:
-        wanted = _wanted(database, store, trial.spec, starts, pairs, verdicts)
+        wanted = _wanted(database, store, trial.spec, starts, pairs)
         if not wanted and tuple(pairs) == trial.pairs:
             return trial
         return _store(database, trial, pairs, verdicts, wanted)
@@ -161,7 +157,6 @@ def _wanted(
     spec: Spec,
     starts: dict[str, Node],
     pairs: Sequence[Pair],
-    verdicts: Sequence[Verdict | None],
 ) -> list[_Wanted]:
     """Return what is to be queued, checked."""
     known: dict[str, list[str]] = {}
@@ -174,12 +169,7 @@ def _wanted(
             if spec.checks_code and node.id not in known:
                 with database.read() as connection:
                     code_changes.check(connection, node, spec.command)
-            order = {
-                "node": node.id,
-                "mode": default_mode(node),
-                "name": None,
-                "settings": side_settings(spec, node.step, index, pair.seed),
-            }
+            order = side_order(spec, node, index, pair.seed)
             checked = orders.check_order(database, store, node, order, spec.command, known=known)
             wanted.append(_Wanted(pair, index, side.attempts, checked))
     return wanted
@@ -258,6 +248,8 @@ def _finish(
             replace(pair, sides=tuple(s if s is None or s.launch else None for s in pair.sides))
             for pair in pairs
         ]
+        if state == FAILED:
+            listed = end(connection, listed, ACTOR, "The trial failed.")
         saved = trials.save(
             connection,
             trial,

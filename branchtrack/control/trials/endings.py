@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Node
 from branchtrack.core.trials.records import DIVERGED, DONE, LOST, Pair, Side, Spec
 from branchtrack.db import metrics, nodes, runs
-from branchtrack.db.orders import launches, withdrawals
+from branchtrack.db.orders import launches, queue, withdrawals
 from branchtrack.db.storage import references
 from branchtrack.errors import NotFound
 
@@ -37,6 +38,20 @@ def side_now(connection: Connection, spec: Spec, pair: Pair, side: Side) -> Side
     if launch.state == "failed":
         return _after_failure(side, launch)
     return _measured(connection, spec, pair, side, launch)
+
+
+def end(connection: Connection, pairs: Sequence[Pair], actor: str, why: str) -> list[Pair]:
+    """Cancel what still waits or trains of pairs, and return them with nothing to be expected."""
+    ended = []
+    for pair in pairs:
+        for index, side in enumerate(pair.sides):
+            if side is None or side.is_over:
+                continue
+            if side.launch:
+                queue.cancel(connection, side.launch, actor)
+            pair = pair.with_side(index, replace(side, state=LOST, error=side.error or why))
+        ended.append(pair)
+    return ended
 
 
 def _after_failure(side: Side, launch: Launch) -> Side:

@@ -15,7 +15,7 @@ from branchtrack.control.trials.planning import (
     PlannedTrial,
     TrialOrder,
     plan_trial,
-    side_settings,
+    side_order,
 )
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -121,11 +121,5 @@ def _check_sides(database: Database, store: Store, planned: PlannedTrial) -> Non
     seed = 0 if spec.is_reseeded else None
     for node in planned.nodes:
         for side in range(1 + len(spec.arms)):
-            settings = side_settings(spec, node.step, side, seed)
-            order = {
-                "node": node.id,
-                "mode": default_mode(node),
-                "name": None,
-                "settings": settings,
-            }
+            order = side_order(spec, node, side, seed)
             launch.check_order(database, store, node, order, spec.command, known=known)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control.launch_settings import resume_settings
+from branchtrack.control.launch_settings import default_mode, resume_settings
 from branchtrack.core import tree
 from branchtrack.core.builtin_settings import SEED
 from branchtrack.core.forks import reversal, value_lists
@@ -73,6 +73,26 @@ def side_settings(spec: Spec, step: int, side: int, seed: int | None) -> dict[st
     changes = spec.control if side == 0 else spec.arms[side - 1].settings
     drawn = {} if seed is None else {SEED.name: seed, "reshuffle": True}
     return {**changes, **drawn, "stop_at": step + spec.steps}
+
+
+def side_order(spec: Spec, node: Node, side: int, seed: int | None) -> dict[str, Any]:
+    """Return the order of a side, as `launch.check_order` takes it."""
+    settings = side_settings(spec, node.step, side, seed)
+    return {"node": node.id, "mode": default_mode(node), "name": None, "settings": settings}
+
+
+def updates_left(connection: Connection, node: Node) -> int | None:
+    """Return how many updates are left after a node; None if only its script knows."""
+    last = node.settings.get("max_steps")
+    last = last or segments.get(connection, node.segment_id).max_steps
+    return last - node.step if isinstance(last, int) else None
+
+
+def logged_metrics(connection: Connection, node: Node) -> list[str]:
+    """Return the metrics that the segments on the way to a node have logged."""
+    starts = nodes.starts(connection, node.run_id)
+    spans = tree.lineage(node.segment_id, starts.get)
+    return metrics.names(connection, [span.segment for span in spans])
 
 
 def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
@@ -207,23 +227,19 @@ def check_measure(connection: Connection, order: TrialOrder, node: Node) -> None
 
 def _check_left(connection: Connection, order: TrialOrder, starts: Sequence[Node]) -> None:
     for node in starts:
-        last = node.settings.get("max_steps") or order.settings.get("max_steps")
-        last = last or segments.get(connection, node.segment_id).max_steps
-        if isinstance(last, int) and node.step + order.steps > last:
-            left = last - node.step
+        left = updates_left(connection, node)
+        if left is not None and order.steps > left:
             raise InvalidInput(
                 "steps",
                 order.steps,
                 f"1 to {left}, or an earlier node" if left > 0 else "an earlier node",
-                what=f"Training ends at step {last:,}: {max(0, left):,} updates are left after "
-                f"node {node.id} at step {node.step:,}.",
+                what=f"Training ends at step {node.step + left:,}: {max(0, left):,} updates are "
+                f"left after node {node.id} at step {node.step:,}.",
             )
 
 
 def _metric(connection: Connection, metric: str | None, node: Node) -> str:
-    starts = nodes.starts(connection, node.run_id)
-    spans = tree.lineage(node.segment_id, starts.get)
-    names = metrics.names(connection, [span.segment for span in spans])
+    names = logged_metrics(connection, node)
     if metric is None:
         metric = next((name for name in METRICS if name in names), None)
     if metric is None or metric not in names:

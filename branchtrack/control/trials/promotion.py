@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from sqlalchemy import Connection
 
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import valid_name
-from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.records import Branch
 from branchtrack.core.trials.judging import HELPS
 from branchtrack.core.trials.records import DONE, Side, Trial
@@ -66,10 +67,11 @@ def best(trial: Trial) -> Side:
         InvalidInput: no change of the trial helps.
     """
     sign = -1 if trial.spec.higher_is_better else 1
+    # Where the controls alone diverged there is no effect to be measured, and nothing better.
     helping = [
-        (sign * verdict.effect, arm)
+        (-math.inf if verdict.effect is None else sign * verdict.effect, arm)
         for arm, verdict in enumerate(trial.verdicts)
-        if verdict is not None and verdict.verdict == HELPS and verdict.effect is not None
+        if verdict is not None and verdict.verdict == HELPS
     ]
     if not helping:
         allowed = "a trial with a change that helps, or one of its branches by name: RUN/BRANCH"
@@ -77,5 +79,4 @@ def best(trial: Trial) -> Side:
     arm = min(helping)[1]
     sides = [pair.sides[arm + 1] for pair in trial.pairs]
     done = [side for side in sides if side is not None and side.state == DONE]
-    higher = is_higher_better(trial.spec.metric)
-    return (max if higher else min)(done, key=lambda side: side.value or 0.0)
+    return min(done, key=lambda side: sign * (side.value or 0.0))

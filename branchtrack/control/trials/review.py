@@ -15,7 +15,7 @@ from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
 from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
-from branchtrack.db import nodes, runs, segments
+from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches, trials
 from branchtrack.errors import BranchtrackError, CodeChanged, InvalidInput
@@ -150,9 +150,8 @@ def _planned(
     connection: Connection, row: Reviewed, order: TrialOrder, left: int | None
 ) -> Reviewed:
     """Return a row with the trial that is to be ordered, as long as training is left for it."""
-    last = row.node.settings.get("max_steps")
-    last = last or segments.get(connection, row.node.segment_id).max_steps
-    steps = order.steps if last is None else min(order.steps, last - row.node.step)
+    left_after = planning.updates_left(connection, row.node)
+    steps = order.steps if left_after is None else min(order.steps, left_after)
     if steps < 1:
         return replace(row, why="no updates are left after it")
     order = replace(order, nodes=(row.node.id,), steps=steps, intervention=True)

@@ -68,7 +68,7 @@ def list_trials(run: str) -> Any:
 @blueprint.post("/trials/<trial_id>/cancel")
 @documented(models.Trial, body=models.CancelBody, deed="cancel")
 def cancel(trial_id: str, body: models.CancelBody) -> Any:
-    """End a trial; what its complete pairs show so far is its result."""
+    """End a trial; a change that was not judged by then is inconclusive."""
     trial = cancelling.cancel_trial(
         services().database, trial_id, actor=actor(), reason=body.reason
     )

@@ -20,7 +20,7 @@ from branchtrack.db import audit, integrity
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches
 from branchtrack.db.orders.tables import trials as rows
-from branchtrack.errors import CheckpointThinned
+from branchtrack.errors import CheckpointDamaged, CheckpointThinned
 from tests.control.trials import samples
 
 CLEAR = ((2.0, 1.90), (2.1, 1.99), (2.05, 1.96))
@@ -222,7 +222,27 @@ def test_what_is_refused_only_as_it_is_queued_fails_that_trial_alone(
     monkeypatch.setattr(advancing.orders, "queue", thinned)
     first, second = advance_all(database, store)
     assert first.state == "failed" and "thinned" in first.error
+    assert all(side is None or side.is_over for pair in first.pairs for side in pair.sides)
     assert second.state == "running" and len(second.pairs) == 4
+
+
+def test_a_trial_that_fails_takes_what_still_waits_out_of_the_queue(
+    run: None, database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = samples.ordered(database, store)
+    first = trial.pairs[0].sides[0]
+    assert first is not None
+    samples.fail(database, first.launch)
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise CheckpointDamaged("It is damaged.", safe="", fix="")
+
+    monkeypatch.setattr(advancing.orders, "check_order", refuse)
+    failed = advance(database, store, trial.id)
+    assert failed.state == "failed"
+    assert all(side is None or side.is_over for pair in failed.pairs for side in pair.sides)
+    with database.read() as connection:
+        assert launches.unfinished(connection) == []
 
 
 def test_a_trial_whose_run_is_purged_meanwhile_is_passed_over(

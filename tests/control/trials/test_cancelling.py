@@ -1,4 +1,4 @@
-"""A cancelled trial keeps what its complete pairs show, and trains nothing more."""
+"""A cancelled trial concludes nothing that was not judged before, and trains nothing more."""
 
 from __future__ import annotations
 

@@ -77,3 +77,14 @@ def test_a_promoted_branch_is_no_change_to_be_reviewed(
     with sqlite_database.read() as connection:
         rows = plan_review(connection, "demo", steps=5)
     assert [row.node.step for row in rows] == [20]
+
+
+def test_where_the_controls_alone_diverge_the_change_wins(
+    sqlite_database: Database, store: Store, trial: Trial
+) -> None:
+    ordered = samples.ordered(sqlite_database, store)
+    rows = ((None, 2.0), (None, 1.9), (None, 2.1))
+    rescued = samples.train_all(sqlite_database, store, ordered, *rows)
+    winner = rescued.pairs[1].sides[1]
+    assert winner is not None
+    assert promote(sqlite_database, rescued.id, "saved", actor="ann").id == winner.branch_id

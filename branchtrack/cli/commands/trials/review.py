@@ -27,21 +27,6 @@ if TYPE_CHECKING:
 @trial_options
 @click.option("--budget", type=int, metavar="STEPS", help="Updates of all trials together at most.")
 @click.option("--again", is_flag=True, help="Try also what has a verdict already.")
-@click.option(
-    "--allow-code-change",
-    is_flag=True,
-    help="Train although the script, its modules or packages have changed since.",
-)
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
-@click.option(
-    "--slots",
-    type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="How many trainings at a time.",
-)
-@click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
-@click.option("--dry-run", is_flag=True, help="Only show what it would train at most.")
 @json_option
 @pass_command_line
 def review(

@@ -22,8 +22,23 @@ if TYPE_CHECKING:
 
 
 def trial_options(command: Any) -> Any:
-    """Give a command the options that say how long and how often is trained, and what is read."""
+    """Give a command the options that say how long is trained, what is read, and how it starts."""
     for option in (
+        click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
+        click.option(
+            "--allow-code-change",
+            is_flag=True,
+            help="Train although the script, its modules or packages have changed since.",
+        ),
+        click.option(
+            "--slots",
+            type=click.IntRange(1, 64),
+            default=2,
+            show_default=True,
+            help="How many trainings at a time.",
+        ),
+        click.option("--detach", is_flag=True, help="Return at once and let it train on its own."),
+        click.option("--dry-run", is_flag=True, help="Only show what it would train at most."),
         click.option(
             "--margin",
             metavar="X|X%",
@@ -64,25 +79,10 @@ def trial_options(command: Any) -> Any:
 )
 @trial_options
 @click.option("--name", metavar="GROUP", help="Name of the group of its branches.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--priority", type=int, metavar="N", help="Higher ones are started first [0].")
 @click.option("--labels", default="", metavar="A,B", help="Labels its worker has to have.")
-@click.option(
-    "--allow-code-change",
-    is_flag=True,
-    help="Train although the script, its modules or packages have changed since.",
-)
-@click.option(
-    "--slots",
-    type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="How many trainings at a time.",
-)
-@click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
-@click.option("--dry-run", is_flag=True, help="Only show what it would train at most.")
 @json_option
 @pass_command_line
 def trial(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("refs", nargs=-1, required=True, metavar="RUN|TRIAL...")
 @click.option("--go-on", is_flag=True, help="Train what is left of these trials.")
-@click.option("--cancel", is_flag=True, help="End them; what they show so far is their result.")
+@click.option("--cancel", is_flag=True, help="End them; what is not judged stays inconclusive.")
 @click.option("--remove", is_flag=True, help="Move their branches to the trash; verdicts stay.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option(

@@ -15,13 +15,19 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack.analysis.trials import payloads
 from branchtrack.control.launch_settings import resume_settings
 from branchtrack.control.trials.ordering import create_trial, preview_trial
-from branchtrack.control.trials.planning import METRICS, REPEATS, STEPS, TrialOrder
-from branchtrack.core import tree
+from branchtrack.control.trials.planning import (
+    METRICS,
+    REPEATS,
+    STEPS,
+    TrialOrder,
+    logged_metrics,
+    updates_left,
+)
 from branchtrack.core.forks import reversal
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import parse_assignments
 from branchtrack.core.trials import labels
-from branchtrack.db import metrics, nodes, runs, segments
+from branchtrack.db import nodes, runs
 from branchtrack.errors import (
     BranchtrackError,
     CheckpointError,
@@ -146,19 +152,15 @@ def _offer(run: str, node_id: str) -> Offer:
         if run not in (run_record.name, run_record.id):
             raise NotFound("node", f"{run}/{node_id}")
         settings = resume_settings(connection, node)
-        starts = nodes.starts(connection, node.run_id)
-        spans = tree.lineage(node.segment_id, starts.get)
-        logged = metrics.names(connection, [span.segment for span in spans])
-        last = node.settings.get("max_steps")
-        last = last or segments.get(connection, node.segment_id).max_steps
-    left = last - node.step if isinstance(last, int) else STEPS
+        logged = logged_metrics(connection, node)
+        left = updates_left(connection, node)
     return Offer(
         node=node,
         run=run_record,
         metrics=tuple(sorted(logged, key=lambda name: (name not in METRICS, name))),
         names=tuple(name for name in settings if name not in labels.OF_TRIALS),
         has_own=node.kind in ("intervention", "fork") and reversal.is_reversible(node, settings),
-        steps=min(STEPS, left) if left > 0 else STEPS,
+        steps=min(STEPS, left) if left is not None and left > 0 else STEPS,
     )
 
 

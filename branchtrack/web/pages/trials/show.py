@@ -33,7 +33,7 @@ def show(run: str, trial: str) -> Response:
 
 @blueprint.post("/runs/<run>/trials/<trial>/cancel")
 def cancel(run: str, trial: str) -> AnyResponse:
-    """Cancel a trial; what its complete pairs show is its result."""
+    """Cancel a trial; a change that was not judged by then is inconclusive."""
     record = _find(run, trial)
     cancelling.cancel_trial(services().database, record.id, actor=actor(), reason=_reason())
     return redirect(url_for("trial.show", run=run, trial=record.id), 303)
