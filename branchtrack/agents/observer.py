@@ -14,9 +14,9 @@ from branchtrack.core import capabilities, lifecycle, tree
 from branchtrack.core.agents.views import Curve, SeenBranch, SeenNode, SeenTrial, View
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.records import Branch, Request, Segment
+from branchtrack.core.trials import outcomes
 from branchtrack.core.trials.judging import WORDS
-from branchtrack.core.trials.outcomes import judged
-from branchtrack.core.trials.records import GROUP, RUNNING, Trial
+from branchtrack.core.trials.records import GROUP, RUNNING, TrialHead
 from branchtrack.db import metrics, requests, runs, segments
 from branchtrack.db import nodes as node_rows
 from branchtrack.db.orders import groups, trials
@@ -95,7 +95,8 @@ def _branches(connection: Connection, branch: Branch) -> list[Branch]:
 
 def _trials(connection: Connection, run_id: str) -> list[SeenTrial]:
     """Return the changes of the newest trials of a run, the oldest first."""
-    listed = trials.latest(connection, run_id, MOST_TRIALS)
+    newest, _total = trials.latest(connection, run_id, MOST_TRIALS)
+    listed = newest[::-1]
     at = node_rows.by_ids(connection, [ref for trial in listed for ref in trial.spec.nodes])
     return [
         _seen_trial(trial, arm, [at[ref].step for ref in trial.spec.nodes if ref in at])
@@ -104,8 +105,8 @@ def _trials(connection: Connection, run_id: str) -> list[SeenTrial]:
     ]
 
 
-def _seen_trial(trial: Trial, arm: int, steps: Sequence[int]) -> SeenTrial:
-    verdict = judged(trial, trial.pairs)[arm]
+def _seen_trial(trial: TrialHead, arm: int, steps: Sequence[int]) -> SeenTrial:
+    verdict = outcomes.shown(trial, arm)
     is_pending = trial.state == RUNNING and trial.verdicts[arm] is None
     return SeenTrial(
         change=trial.spec.arms[arm].label,

@@ -9,14 +9,14 @@ from branchtrack.cli.context import CommandLine
 from branchtrack.cli.launch_progress import interrupts
 from branchtrack.cli.output import echo
 from branchtrack.cli.progress import bar
-from branchtrack.core.trials.records import RUNNING, Trial
+from branchtrack.core.trials.records import RUNNING, Trial, TrialHead
 
 if TYPE_CHECKING:
     from branchtrack.db.engine import Database
 
 
 def train_trials(
-    line: CommandLine, database: Database, listed: Sequence[Trial], slots: int, quiet: bool
+    line: CommandLine, database: Database, listed: Sequence[TrialHead], slots: int, quiet: bool
 ) -> list[Trial]:
     """Carry out trials, ``slots`` trainings at a time, and return them as they are then.
 
@@ -55,7 +55,7 @@ def train_trials(
             raise
 
 
-def detach_trials(line: CommandLine, listed: Sequence[Trial], slots: int) -> None:
+def detach_trials(line: CommandLine, listed: Sequence[TrialHead], slots: int) -> None:
     """Hand trials to a worker process of its own, which ends when the queue is empty."""
     from branchtrack.launching import foreground
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from branchtrack.client.calls import Calls, Values, path_of
@@ -11,7 +12,8 @@ from branchtrack.schemas.trials import (
     RemovedBranches,
     Review,
     Trial,
-    TrialList,
+    TrialHead,
+    TrialPage,
     TrialPreview,
 )
 
@@ -35,9 +37,9 @@ class Trials(Calls):
         """Return a trial with its pairs and what they show so far."""
         return self._get(path_of("/trials/{trial_id}", trial_id=trial_id), Trial)
 
-    def trials(self, run: str) -> list[Trial]:
-        """Return the trials of a run, oldest first."""
-        return self._get(path_of("/runs/{run}/trials", run=run), TrialList).trials
+    def trials(self, run: str) -> Iterator[TrialHead]:
+        """Yield the trials of a run without their pairs, newest first."""
+        yield from self._pages(path_of("/runs/{run}/trials", run=run), TrialPage, "before")
 
     def cancel_trial(self, trial_id: str, reason: str = "") -> Trial:
         """End a trial; a change that was not judged by then is inconclusive."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Values
+from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Values
 from branchtrack.schemas.nodes import Change, Tried
 
 _Count = Annotated[int, Field(ge=1)]
@@ -94,8 +94,8 @@ class TrialNode(Answer):
     step: int | None
 
 
-class Trial(Answer):
-    """A trial; ``effect low high verdict`` are those of its first change."""
+class TrialHead(Answer):
+    """A trial without its pairs; ``effect low high verdict`` are those of its first change."""
 
     id: str
     kind: str
@@ -110,19 +110,24 @@ class Trial(Answer):
     steps: int
     repeats: int
     at: list[int]
-    trained_steps: int
     most_steps: int
     effect: Number | None
     low: Number | None
     high: Number | None
     verdict: str
-    floor: Number | None
     changes: list[Tried]
-    pairs: list[TrialPair]
     actor: str
     reason: str
     created_at: Moment
     updated_at: Moment
+
+
+class Trial(TrialHead):
+    """A trial with its pairs."""
+
+    trained_steps: int
+    floor: Number | None
+    pairs: list[TrialPair]
 
 
 class TrialPreview(Answer):
@@ -137,12 +142,21 @@ class TrialPreview(Answer):
     launches: int
 
 
-class TrialList(Answer):
-    """The trials of a run, oldest first."""
+class TrialsQuery(Selection):
+    """Which trials of a run, newest first."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    before: str | None = Field(None, description="`next` of the page before.")
+
+
+class TrialPage(Answer):
+    """Trials of a run, newest first; ``next`` is the ``before`` of the page of older ones."""
 
     items: ClassVar[str] = "trials"
 
-    trials: list[Trial]
+    trials: list[TrialHead]
+    total: int
+    next: str | None
 
 
 class ReviewedChange(Answer):

@@ -17,7 +17,7 @@ CHANGE = {"lr": "x0.5"}
 def test_a_trial_is_previewed_ordered_shown_and_cancelled(own: Site, client: Client) -> None:
     node = samples.seeded(own.lines["main"]).id
     preview = client.preview_trial(node, {"lr": ["x0.5", "x3"]}, steps=5, repeats=4)
-    assert (preview.steps, preview.launches) == (60, 12) and client.trials("digits") == []
+    assert (preview.steps, preview.launches) == (60, 12) and [*client.trials("digits")] == []
     made = client.try_change(node, CHANGE, steps=5, repeats=4, reason="flat")
     assert (made.state, made.verdict, made.reason) == ("running", "pending", "flat")
     assert [trial.id for trial in client.trials("digits")] == [made.id]
@@ -54,10 +54,10 @@ def test_the_changes_of_a_run_are_reviewed(own: Site, client: Client) -> None:
     (change,) = client.review("digits").changes
     assert (change.verdict, change.text) == (None, "lr 5e-3 → 1e-3")
     assert client.order_review("digits", steps=5, repeats=3, dry_run=True).steps == 30
-    assert client.trials("digits") == []
+    assert [*client.trials("digits")] == []
     ordered = client.order_review("digits", steps=5, repeats=3)
     assert ordered.untried == 0 and ordered.changes[0].verdict == "pending"
-    assert len(client.trials("digits")) == 1
+    assert len([*client.trials("digits")]) == 1
 
 
 def test_settings_have_to_be_values_by_name(own: Site) -> None:

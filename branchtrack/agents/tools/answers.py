@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from branchtrack.core.nonfinite import spelled
 from branchtrack.schemas.nodes import Tried
-from branchtrack.schemas.trials import Trial
+from branchtrack.schemas.trials import TrialHead
 
 #: Items of a list, and characters of a text, in an answer that is not detailed.
 MOST, MOST_TEXT = 12, 300
@@ -55,7 +55,7 @@ def metrics(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: rounded(value) for name, value in values.items() if "/" not in name}
 
 
-def verdicts(trial: Trial) -> list[str]:
+def verdicts(trial: TrialHead) -> list[str]:
     """Return what a trial shows of each change: ``lr=x0.5: helps, loss -0.005 (-0.006 to ...)``."""
     return [_verdict(change, trial.metric) for change in trial.changes]
 

@@ -9,7 +9,7 @@ from branchtrack.agents.tools.answers import Name
 from branchtrack.client.client import Client
 from branchtrack.errors import InvalidInput
 from branchtrack.schemas.runs import BranchLine
-from branchtrack.schemas.trials import Trial
+from branchtrack.schemas.trials import Trial, TrialHead
 
 _TRIAL = ("id", "kind", "node", "state", "error", "metric", "steps", "repeats", "actor", "reason")
 _NODE = ("id", "branch", "parent", "step", "kind", "message", "actor")
@@ -136,9 +136,9 @@ class Readers:
         if (trial is None) == (run is None):
             raise InvalidInput("trial", trial, "either a trial or a run")
         if trial is not None:
-            return answers.plain(_trial(self._client.trial(trial), pairs=detail))
+            return answers.plain(_with_pairs(self._client.trial(trial), detail))
         review = self._client.review(run or "")
-        tried = [_trial(record) for record in self._client.trials(run or "")[::-1]]
+        tried = [_trial(record) for record in self._client.trials(run or "")]
         changes = [
             answers.chosen(row, "node", "branch", "step", "text", "actor", "words", "why")
             for row in review.changes
@@ -161,9 +161,13 @@ class Readers:
         return {**facts, "last": answers.metrics(last)}
 
 
-def _trial(record: Trial, *, pairs: bool = False) -> dict[str, Any]:
-    """Return a trial with its verdicts, and with the values of its pairs, the control's first."""
-    answer = {**answers.chosen(record, *_TRIAL), "verdicts": answers.verdicts(record)}
-    if pairs:
+def _trial(record: TrialHead) -> dict[str, Any]:
+    return {**answers.chosen(record, *_TRIAL), "verdicts": answers.verdicts(record)}
+
+
+def _with_pairs(record: Trial, detail: bool) -> dict[str, Any]:
+    """Return a trial with the values of its pairs, the control's first, if they are wanted."""
+    answer = _trial(record)
+    if detail:
         answer["pairs"] = [[answers.rounded(value) for value in p.values] for p in record.pairs]
     return answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core.records import Node
 from branchtrack.core.trials import labels
-from branchtrack.core.trials.judging import WORDS, Verdict
-from branchtrack.core.trials.outcomes import judged, standing, summary
-from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial
+from branchtrack.core.trials.judging import WORDS
+from branchtrack.core.trials.outcomes import shown, standing, summary
+from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial, TrialHead
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import groups, trials
 
@@ -21,40 +21,57 @@ PENDING = "pending"
 
 
 def trial(connection: Connection, record: Trial) -> dict[str, Any]:
-    """Return a trial: ``effect low high verdict`` are those of its first change.
+    """Return a trial as `heads` does, with its pairs and what they come to."""
+    (head,) = heads(connection, [record])
+    return {
+        **head,
+        "trained_steps": record.trained_steps,
+        "floor": record.floor if record.kind == SAME else record.spec.floor,
+        "pairs": [_pair(pair) for pair in record.pairs],
+    }
+
+
+def heads(connection: Connection, records: Sequence[TrialHead]) -> list[dict[str, Any]]:
+    """Return trials without their pairs; ``effect low high verdict`` are of the first change.
 
     While it runs they are what the complete pairs show so far, and ``verdict`` is ``pending`` until
     it is settled. ``changes`` has the same of every change.
     """
+    starts = nodes.by_ids(connection, {ref for record in records for ref in record.spec.nodes})
+    run_names = {ref: runs.get_run(connection, ref).name for ref in {r.run_id for r in records}}
+    group_names = {
+        group.id: group.name for ref in run_names for group in groups.of_run(connection, ref)
+    }
+    return [
+        {
+            "run": run_names[record.run_id],
+            "group": group_names.get(record.group_id or ""),
+            **_head(record, starts),
+        }
+        for record in records
+    ]
+
+
+def _head(record: TrialHead, starts: Mapping[str, Node]) -> dict[str, Any]:
     spec = record.spec
     changes = [_change(record, arm) for arm in range(len(spec.arms))]
-    first = changes[0]
-    node_of = nodes.by_ids(connection, spec.nodes)
     return {
         "id": record.id,
         "kind": record.kind,
-        "run": runs.get_run(connection, record.run_id).name,
-        "group": groups.name_of(connection, record.group_id),
         "state": record.state,
         "error": record.error or None,
         "node": record.subject or spec.nodes[0],
         "nodes": [
-            {"id": ref, "step": node_of[ref].step if ref in node_of else None} for ref in spec.nodes
+            {"id": ref, "step": starts[ref].step if ref in starts else None} for ref in spec.nodes
         ],
         "metric": spec.metric,
         "higher_is_better": spec.higher_is_better,
         "steps": spec.steps,
         "repeats": spec.repeats,
         "at": list(spec.at),
-        "trained_steps": record.trained_steps,
         "most_steps": spec.most_steps,
-        "effect": first["effect"],
-        "low": first["low"],
-        "high": first["high"],
-        "verdict": first["verdict"],
-        "floor": record.floor if record.kind == SAME else spec.floor,
+        **{name: changes[0][name] for name in ("effect", "low", "high", "verdict")},
         "changes": changes,
-        "pairs": [_pair(pair) for pair in record.pairs],
         "actor": record.actor,
         "reason": record.reason,
         "created_at": moment(record.created_at),
@@ -104,7 +121,7 @@ def verdicts_of_run(connection: Connection, run_id: str) -> dict[str, dict[str, 
     return {node_id: verdict_line(record) for node_id, record in stands.items()}
 
 
-def verdict_line(record: Trial, arm: int = 0) -> dict[str, Any]:
+def verdict_line(record: TrialHead, arm: int = 0) -> dict[str, Any]:
     """Return what a node, a log or a lane shows of a trial: ``trial state label`` and a verdict."""
     return {"trial": record.id, "state": record.state, **_change(record, arm)}
 
@@ -121,7 +138,7 @@ class Reviewed(Protocol):
         """The name of its branch."""
 
     @property
-    def trial(self) -> Trial | None:
+    def trial(self) -> TrialHead | None:
         """The trial of it, if there is one."""
 
     @property
@@ -153,7 +170,7 @@ def _counts(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
     }
 
 
-def review_row(node: Node, branch: str, record: Trial | None, why: str = "") -> dict[str, Any]:
+def review_row(node: Node, branch: str, record: TrialHead | None, why: str = "") -> dict[str, Any]:
     """Return a change of a review with its verdict; ``why`` it has none."""
     verdict = None if record is None else _change(record, 0)
     known = verdict or {}
@@ -173,11 +190,9 @@ def review_row(node: Node, branch: str, record: Trial | None, why: str = "") -> 
     }
 
 
-def _change(record: Trial, arm: int) -> dict[str, Any]:
-    spec = record.spec
-    settled: Verdict | None = record.verdicts[arm]
-    current = settled or judged(record, record.pairs)[arm]
-    is_pending = settled is None and record.state == RUNNING
+def _change(record: TrialHead, arm: int) -> dict[str, Any]:
+    spec, current = record.spec, shown(record, arm)
+    is_pending = record.verdicts[arm] is None and record.state == RUNNING
     return {
         "label": spec.arms[arm].label,
         "settings": spec.arms[arm].settings,

@@ -274,7 +274,7 @@ def _floor(connection: Connection, run_id: str, metric: str) -> float:
     """Return what differs on this run although nothing was changed, as far as it was measured."""
     measured = [
         trial.floor
-        for trial in trials.of_run(connection, run_id)
-        if trial.kind == SAME and trial.state == SETTLED and trial.spec.metric == metric
+        for trial in trials.checks_of_run(connection, run_id)
+        if trial.state == SETTLED and trial.spec.metric == metric
     ]
     return max((floor or 0.0 for floor in measured), default=0.0)

@@ -14,7 +14,7 @@ from branchtrack.control.trials.planning import TrialOrder, plan_trial
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
-from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, Trial
+from branchtrack.core.trials.records import GROUP, RUNNING, SETTLED, TrialHead
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, launches, trials
@@ -34,7 +34,7 @@ class Reviewed:
 
     node: Node
     branch: str
-    trial: Trial | None = None
+    trial: TrialHead | None = None
     order: TrialOrder | None = None
     steps: int = 0
     why: str = ""

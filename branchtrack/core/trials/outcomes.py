@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, NONE, Verdict, judge
-from branchtrack.core.trials.records import RUNNING, SAME, SETTLED, Pair, Trial, differences
+from branchtrack.core.trials.records import (
+    RUNNING,
+    SAME,
+    SETTLED,
+    Pair,
+    Trial,
+    TrialHead,
+    differences,
+)
+
+AnyTrial = TypeVar("AnyTrial", bound=TrialHead)
+
+
+def shown(trial: TrialHead, arm: int) -> Verdict:
+    """Return the verdict on a change, counted from 0; before there is one, what the pairs show."""
+    settled = trial.verdicts[arm]
+    if settled is not None:
+        return settled
+    return _judged(trial, trial.pairs if isinstance(trial, Trial) else (), arm)
 
 
 def judged(trial: Trial, pairs: Sequence[Pair]) -> list[Verdict]:
@@ -30,13 +49,13 @@ def unjudged(trial: Trial, pairs: Sequence[Pair], why: str) -> list[Verdict]:
     ]
 
 
-def standing(trials: Iterable[Trial]) -> dict[str, Trial]:
+def standing(trials: Iterable[AnyTrial]) -> dict[str, AnyTrial]:
     """Return the trial whose verdict stands for the change of each node, by the node's id.
 
     That is the newest one that was settled, else the newest that still trains, else the newest;
     ``trials`` are the oldest first.
     """
-    stands: dict[str, Trial] = {}
+    stands: dict[str, AnyTrial] = {}
     rank = {SETTLED: 2, RUNNING: 1}
     for trial in trials:
         if trial.subject is None:
@@ -47,7 +66,7 @@ def standing(trials: Iterable[Trial]) -> dict[str, Trial]:
     return stands
 
 
-def _judged(trial: Trial, pairs: Sequence[Pair], arm: int) -> Verdict:
+def _judged(trial: TrialHead, pairs: Sequence[Pair], arm: int) -> Verdict:
     spec = trial.spec
     verdict = judge(
         differences(pairs, arm),

@@ -137,9 +137,9 @@ class Pair:
         return cls(**{**stored, "sides": sides})
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A trial of a run, as a row.
+@dataclass(frozen=True, kw_only=True)
+class TrialHead:
+    """A trial of a run without its pairs: what lists of trials show once they are over.
 
     ``subject`` is the intervention node whose change is tried, if it is one of a review.
     ``verdicts`` has one for each arm once there is one; an arm with one is not trained on.
@@ -151,7 +151,6 @@ class Trial:
     kind: str
     subject: str | None
     spec: Spec
-    pairs: tuple[Pair, ...]
     state: str
     verdicts: tuple[Verdict | None, ...]
     error: str
@@ -159,6 +158,18 @@ class Trial:
     reason: str
     created_at: float
     updated_at: float
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> TrialHead:
+        """Return it from its row; the row may have pairs."""
+        return cls(**_facts(row))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(TrialHead):
+    """A trial of a run, as a row."""
+
+    pairs: tuple[Pair, ...]
 
     @property
     def floor(self) -> float | None:
@@ -190,9 +201,15 @@ class Trial:
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Trial:
         """Return it from its row."""
-        verdicts = tuple(v if v is None else Verdict(**v) for v in row["verdicts"])
-        pairs = tuple(map(Pair.read, row["pairs"]))
-        return cls(**{**row, "spec": Spec.read(row["spec"]), "pairs": pairs, "verdicts": verdicts})
+        return cls(**_facts(row), pairs=tuple(map(Pair.read, row["pairs"])))
+
+
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says but for the pairs."""
+    verdicts = tuple(v if v is None else Verdict(**v) for v in row["verdicts"])
+    facts = {**row, "spec": Spec.read(row["spec"]), "verdicts": verdicts}
+    del facts["pairs"]
+    return facts
 
 
 def differences(pairs: Iterable[Pair], arm: int) -> list[Difference]:

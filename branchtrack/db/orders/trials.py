@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, case, func, literal, select, tuple_
 
 from branchtrack.core.names import new_id
 from branchtrack.core.trials.judging import Verdict
 from branchtrack.core.trials.outcomes import standing
-from branchtrack.core.trials.records import RUNNING, Pair, Spec, Trial
+from branchtrack.core.trials.records import RUNNING, SAME, Pair, Spec, Trial, TrialHead
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.orders.tables import trials
-from branchtrack.errors import NotFound
+from branchtrack.errors import InvalidInput, NotFound
+
+#: The columns of a trial whose pairs are left out once it is over: lists show verdicts, and the
+#: pairs are most of a row.
+HEAD: tuple[ColumnElement[Any], ...] = (
+    *(column for column in trials.c if column is not trials.c.pairs),
+    case((trials.c.state == RUNNING, trials.c.pairs)).label("pairs"),
+)
+_AGE = (trials.c.created_at, trials.c.id)
 
 
 def create(
@@ -112,27 +120,47 @@ def find(connection: Connection, ref: str) -> Trial:
     return Trial.read({**row._mapping})
 
 
-def of_run(connection: Connection, run_id: str) -> list[Trial]:
-    """Return the trials of a run, oldest first."""
-    return _listed(connection, trials.c.run_id == run_id)
+def of_run(connection: Connection, run_id: str) -> list[TrialHead]:
+    """Return the trials of a run, oldest first; those that are over without their pairs."""
+    return _heads(connection, trials.c.run_id == run_id)
 
 
-def latest(connection: Connection, run_id: str, count: int) -> list[Trial]:
-    """Return the newest trials of a run, oldest first."""
-    query = select(trials).where(trials.c.run_id == run_id)
-    newest = query.order_by(trials.c.created_at.desc(), trials.c.id.desc()).limit(count)
-    return [Trial.read({**row._mapping}) for row in connection.execute(newest)][::-1]
+def latest(
+    connection: Connection, run_id: str, limit: int, before: str | None = None
+) -> tuple[list[TrialHead], int]:
+    """Return the newest trials of a run, newest first, and how many trials it has.
+
+    Those that are over are without their pairs. ``before``: only what is older than the trial with
+    that id.
+
+    Raises:
+        InvalidInput: the run has no trial ``before``.
+    """
+    own = trials.c.run_id == run_id
+    total = select(func.count()).where(own).scalar_subquery()
+    query = select(*HEAD, total.label("total")).where(own)
+    if before is not None:
+        named = select(trials.c.created_at).where(own, trials.c.id == before)
+        created_at = connection.execute(named).scalar()
+        if created_at is None:
+            raise InvalidInput("before", before, "the `next` of the page before")
+        query = query.where(tuple_(*_AGE) < tuple_(literal(created_at), literal(before)))
+    newest = query.order_by(*(part.desc() for part in _AGE)).limit(limit)
+    rows = [{**row._mapping} for row in connection.execute(newest)]
+    counts = [row.pop("total") for row in rows]
+    if not rows and before is not None:
+        counts = [connection.execute(select(total)).scalar_one()]
+    return [read_head(row) for row in rows], counts[0] if counts else 0
 
 
-def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, Trial]:
+def checks_of_run(connection: Connection, run_id: str) -> list[Trial]:
+    """Return the trials of a run in which nothing was changed, oldest first."""
+    return _listed(connection, (trials.c.run_id == run_id) & (trials.c.kind == SAME))
+
+
+def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, TrialHead]:
     """Return the trial that stands for the change of each node, by the node's id."""
-    return standing(_listed(connection, trials.c.subject.in_(list(node_ids))))
-
-
-def of_group(connection: Connection, group_id: str) -> Trial | None:
-    """Return the trial whose branches are a group."""
-    listed = _listed(connection, trials.c.group_id == group_id)
-    return listed[-1] if listed else None
+    return standing(_heads(connection, trials.c.subject.in_(list(node_ids))))
 
 
 def running(connection: Connection) -> list[Trial]:
@@ -140,8 +168,18 @@ def running(connection: Connection) -> list[Trial]:
     return _listed(connection, trials.c.state == RUNNING)
 
 
+def read_head(row: Mapping[str, Any]) -> TrialHead:
+    """Return a trial from the columns `HEAD`: a `Trial` as long as it is not over."""
+    return TrialHead.read(row) if row["pairs"] is None else Trial.read(row)
+
+
+def _heads(connection: Connection, condition: Any) -> list[TrialHead]:
+    query = select(*HEAD).where(condition).order_by(*_AGE)
+    return [read_head({**row._mapping}) for row in connection.execute(query)]
+
+
 def _listed(connection: Connection, condition: Any) -> list[Trial]:
-    query = select(trials).where(condition).order_by(trials.c.created_at, trials.c.id)
+    query = select(trials).where(condition).order_by(*_AGE)
     return [Trial.read({**row._mapping}) for row in connection.execute(query)]
 
 

@@ -57,12 +57,15 @@ def show(trial_id: str) -> Any:
 
 
 @blueprint.get("/runs/<run>/trials")
-@documented(models.TrialList, query=Selection)
-def list_trials(run: str) -> Any:
-    """Return the trials of a run, oldest first."""
+@documented(models.TrialPage, query=models.TrialsQuery)
+def list_trials(run: str, query: models.TrialsQuery) -> Any:
+    """Return the trials of a run without their pairs, newest first."""
     with services().database.read() as connection:
-        listed = trials.of_run(connection, runs.find_run(connection, run).id)
-        return {"trials": [payloads.trial(connection, trial) for trial in listed]}
+        run_id = runs.find_run(connection, run).id
+        listed, total = trials.latest(connection, run_id, query.limit + 1, query.before)
+        shown = payloads.heads(connection, listed[: query.limit])
+    following = shown[-1]["id"] if len(listed) > query.limit else None
+    return {"trials": shown, "total": total, "next": following}
 
 
 @blueprint.post("/trials/<trial_id>/cancel")

@@ -43,7 +43,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "compare.nodes": _PAIR,
     "compare.weights": (*_PAIR, "most"),
     "resume.form": (*_ORDER, *_TURN, _SETTINGS),
-    "trials.index": (),
+    "trials.index": ("before",),
     "trial.show": (),
     "trial_order.form": (*_TRIED, "metric", "reason", "allow_code_change"),
     "continuation.form": ("reason", "retries", "allow_code_change", _SETTINGS),

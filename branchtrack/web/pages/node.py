@@ -141,6 +141,7 @@ def show(node_id: str) -> Response:
         audit=history.events,
         described={item.id: request_lines.describe_request(item) for item in history.requests},
         tried=tried,
+        has_more_trials=history.has_more_trials,
         own_trial=Tried.of(history.trials).by_node.get(node.id),
         command=_command(node),
         others=[b for b in place.branches.values() if b.id != node.branch_id and not b.is_tried],

@@ -16,7 +16,7 @@ from branchtrack.analysis.trials.sentences import effect_words
 from branchtrack.core import formats
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, Verdict
 from branchtrack.core.trials.outcomes import standing
-from branchtrack.core.trials.records import RUNNING, SAME, Trial
+from branchtrack.core.trials.records import RUNNING, SAME, Trial, TrialHead
 from branchtrack.web.svg import pairs
 from branchtrack.web.svg.pairs import Interval, PairMark
 
@@ -34,7 +34,7 @@ class TrialLine:
     ``words`` are the verdict's, or the state's of a trial without one.
     """
 
-    trial: Trial
+    trial: TrialHead
     label: str
     verdict: str
     words: str
@@ -84,7 +84,7 @@ class Tried:
     by_node: Mapping[str, TrialLine] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, records: Iterable[Trial]) -> Tried:
+    def of(cls, records: Iterable[TrialHead]) -> Tried:
         """Return the trials, oldest first, by group and node; of a node's change what stands."""
         listed = list(records)
         return cls(
@@ -93,18 +93,19 @@ class Tried:
         )
 
 
-def lines(record: Trial) -> list[TrialLine]:
+def lines(record: TrialHead) -> list[TrialLine]:
     """Return a line for each change of a trial."""
     return [_line(record, arm) for arm in range(len(record.spec.arms))]
 
 
-def _line(record: Trial, arm: int) -> TrialLine:
+def _line(record: TrialHead, arm: int) -> TrialLine:
     verdict: Verdict | None = record.verdicts[arm]
     label = record.spec.arms[arm].label
     if verdict is not None:
         facts = (verdict.effect, verdict.low, verdict.high, verdict.pairs)
         return TrialLine(record, label, verdict.verdict, verdict.words, *facts)
-    done = sum(pair.difference(arm) is not None for pair in record.pairs)
+    pairs_so_far = record.pairs if isinstance(record, Trial) else ()
+    done = sum(pair.difference(arm) is not None for pair in pairs_so_far)
     words = PENDING if record.state == RUNNING else record.state
     return TrialLine(record, label, words, words, None, None, None, done)
 

@@ -10,7 +10,7 @@ from branchtrack.db import audit, integrity, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import trials
 from branchtrack.db.orders.tables import trials as rows
-from branchtrack.errors import Ambiguous, NotFound
+from branchtrack.errors import Ambiguous, InvalidInput, NotFound
 from tests.control.trials import samples
 from tests.control.trials.test_advancing import CLEAR
 
@@ -25,7 +25,6 @@ def test_a_trial_comes_back_as_it_was_stored(database: Database, trial: Trial) -
     with database.read() as connection:
         assert trials.get(connection, trial.id) == trial
         assert trials.find(connection, trial.id[:8]) == trial
-        assert trials.of_group(connection, trial.group_id or "") == trial
         assert trials.running(connection) == [trial]
         assert integrity.of_database(connection) == []
 
@@ -52,15 +51,37 @@ def test_its_events_are_its_order_and_its_verdict(
     assert events[1].payload["verdicts"][0]["verdict"] == "helps"
 
 
-def test_trials_are_listed_from_the_oldest_and_the_newest_alone(
-    sqlite_database: Database, store: Store
+def test_trials_are_listed_from_the_oldest_and_by_pages_from_the_newest(
+    database: Database, store: Store
 ) -> None:
-    tree, _nodes = samples.grown(sqlite_database, store)
-    ids = [samples.ordered(sqlite_database, store, repeats=3).id for _ in range(3)]
-    with sqlite_database.read() as connection:
+    tree, _nodes = samples.grown(database, store)
+    ids = [samples.ordered(database, store, repeats=3).id for _ in range(3)]
+
+    def page(before: str | None) -> tuple[list[str], int]:
+        rows, total = trials.latest(connection, tree.run.id, 2, before)
+        return [row.id for row in rows], total
+
+    with database.read() as connection:
         assert [each.id for each in trials.of_run(connection, tree.run.id)] == ids
-        assert [each.id for each in trials.latest(connection, tree.run.id, 2)] == ids[1:]
+        assert page(None) == ([ids[2], ids[1]], 3)
+        assert page(ids[1]) == ([ids[0]], 3)
+        assert page(ids[0]) == ([], 3)
+        with pytest.raises(InvalidInput, match="before"):
+            page("0" * 16)
         assert trials.of_run(connection, "0" * 16) == []
+        assert trials.latest(connection, "0" * 16, 2) == ([], 0)
+
+
+def test_lists_have_the_pairs_of_what_still_trains_alone(
+    database: Database, store: Store, trial: Trial
+) -> None:
+    with database.read() as connection:
+        assert trials.of_run(connection, trial.run_id) == [trial]
+    settled = samples.train_all(database, store, trial, *CLEAR)
+    with database.read() as connection:
+        (head,) = trials.of_run(connection, trial.run_id)
+    assert not isinstance(head, Trial) and head.verdicts == settled.verdicts
+    assert (head.id, head.state, head.spec) == (trial.id, "settled", trial.spec)
 
 
 def test_the_newest_trial_of_an_intervention_is_that_of_its_node(
@@ -82,7 +103,6 @@ def test_what_is_not_there_or_not_clear_is_said(sqlite_database: Database, store
         for number, made in enumerate(ids):
             row = rows.update().where(rows.c.id == made)
             connection.execute(row.values(id=f"abcdef0123456{number:03}"))
-        assert trials.of_group(connection, "0" * 16) is None
         for lookup in (trials.get, trials.find):
             with pytest.raises(NotFound):
                 lookup(connection, "nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from branchtrack.cli.trial_lines import effect_words
 from branchtrack.cli.trial_progress import train_trials
 
 if TYPE_CHECKING:
-    from branchtrack.core.trials.records import Trial
+    from branchtrack.core.trials.records import Trial, TrialHead
     from branchtrack.db.engine import Database
 
 
@@ -52,12 +53,18 @@ def trials(
              branchtrack trials 3fa9 --go-on
              branchtrack trials 3fa9 --remove
     """
+    from branchtrack.db.orders import trials as rows
+
     if sum((go_on, cancel, remove)) > 1:
         raise click.UsageError("--go-on, --cancel and --remove cannot be combined.")
     with line.database() as database:
-        chosen, is_run = _chosen(database, refs)
-        if is_run and (go_on or cancel or remove):
-            raise click.UsageError("Name trials by their ids, not a run.")
+        if (heads := _of_run(database, refs)) is not None:
+            if go_on or cancel or remove:
+                raise click.UsageError("Name trials by their ids, not a run.")
+            _list(database, heads, as_json)
+            return
+        with database.read() as connection:
+            chosen = [rows.find(connection, ref) for ref in refs]
         if remove:
             _remove(database, chosen, reason, as_json)
             return
@@ -66,25 +73,25 @@ def trials(
         if go_on:
             trust.require(line, database)
             chosen = train_trials(line, database, chosen, slots, quiet=as_json)
-        if is_run or len(chosen) > 1:
+        if len(chosen) > 1:
             _list(database, chosen, as_json)
         else:
             show_trial(database, chosen[0], as_json)
 
 
-def _chosen(database: Database, refs: tuple[str, ...]) -> tuple[list[Trial], bool]:
-    """Return the trials that are meant, and whether they are those of a run."""
+def _of_run(database: Database, refs: tuple[str, ...]) -> list[TrialHead] | None:
+    """Return the trials of a run, oldest first; None if the words do not name one."""
     from branchtrack.db import runs
     from branchtrack.db.orders import trials as rows
     from branchtrack.errors import NotFound
 
+    if len(refs) > 1:
+        return None
     with database.read() as connection:
-        if len(refs) == 1:
-            try:
-                return rows.of_run(connection, runs.find_run(connection, refs[0]).id), True
-            except NotFound:
-                pass
-        return [rows.find(connection, ref) for ref in refs], False
+        try:
+            return rows.of_run(connection, runs.find_run(connection, refs[0]).id)
+        except NotFound:
+            return None
 
 
 def _cancelled(database: Database, chosen: list[Trial], reason: str) -> list[Trial]:
@@ -110,11 +117,11 @@ def _remove(database: Database, chosen: list[Trial], reason: str, as_json: bool)
         emit(removed)
 
 
-def _list(database: Database, chosen: list[Trial], as_json: bool) -> None:
+def _list(database: Database, chosen: Sequence[TrialHead], as_json: bool) -> None:
     from branchtrack.analysis.trials import payloads
 
     with database.read() as connection:
-        listed = [payloads.trial(connection, trial) for trial in chosen]
+        listed = payloads.heads(connection, chosen)
     if as_json:
         emit(listed)
         return

@@ -15,8 +15,6 @@ from branchtrack.control.trials.planning import METRICS, STEPS
 from branchtrack.control.trials.review import Reviewed
 from branchtrack.core import actors
 from branchtrack.core.records import Run
-from branchtrack.core.trials.outcomes import standing
-from branchtrack.core.trials.records import Trial
 from branchtrack.db import runs
 from branchtrack.db.orders import trials
 from branchtrack.errors import InvalidInput
@@ -26,6 +24,7 @@ from branchtrack.web.services import services
 from branchtrack.web.view import trials as view
 
 blueprint = Blueprint("trials", __name__)
+PAGE = 100
 FIELDS = ("steps", "repeats", "metric", "margin", "budget", "again", "reason")
 
 
@@ -106,8 +105,9 @@ def _render(
 ) -> Response:
     with services().database.read() as connection:
         run_record = runs.find_run(connection, run)
-        records = trials.of_run(connection, run_record.id)
-        listed = _reviewed(connection, run_record, records) if rows is None else list(rows)
+        before = request.args.get("before")
+        records, total = trials.latest(connection, run_record.id, PAGE + 1, before)
+        listed = _reviewed(connection, run_record) if rows is None else list(rows)
     default = {"steps": str(STEPS), "repeats": str(review.REPEATS)}
     entered: dict[str, Any] = {name: submitted.get(name, default.get(name, "")) for name in FIELDS}
     tried = view.Tried.of([row.trial for row in listed if row.trial is not None])
@@ -115,7 +115,9 @@ def _render(
         "trials/index.html",
         200 if error is None else 422,
         run=run_record,
-        lines=[line for record in reversed(records) for line in view.lines(record)],
+        lines=[line for record in records[:PAGE] for line in view.lines(record)],
+        total=total,
+        older=records[PAGE - 1].id if len(records) > PAGE else None,
         rows=listed,
         tried=tried,
         counts=payloads.review(listed),
@@ -128,10 +130,8 @@ def _render(
     )
 
 
-def _reviewed(connection: Connection, run: Run, records: Sequence[Trial]) -> list[Reviewed]:
+def _reviewed(connection: Connection, run: Run) -> list[Reviewed]:
     """Return the changes of a run with the trial of each whose verdict stands."""
-    stands = standing(records)
-    return [
-        Reviewed(node, branch, stands.get(node.id))
-        for node, branch in review.changes_of(connection, run.id)
-    ]
+    changes = review.changes_of(connection, run.id)
+    stands = trials.of_nodes(connection, [node.id for node, _ in changes])
+    return [Reviewed(node, branch, stands.get(node.id)) for node, branch in changes]
