@@ -63,7 +63,7 @@ def effect_words(change: dict[str, Any]) -> str:
     words = formats.delta(change["effect"])
     if change["low"] is None:
         return words
-    coverage = f", {100 * change['coverage']:.0f} %" if "coverage" in change else ""
+    coverage = f", {formats.percent(change['coverage'])}" if "coverage" in change else ""
     return f"{words} ({formats.delta(change['low'])} to {formats.delta(change['high'])}{coverage})"
 
 

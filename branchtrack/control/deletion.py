@@ -23,7 +23,7 @@ from branchtrack.db import runs, segments
 from branchtrack.db.deletion import dependencies, freed, purging, trash
 from branchtrack.db.deletion.trash import Entry
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, trials
 from branchtrack.errors import InvalidInput, NotFound
 
 _MOST_NAMED = 5
@@ -255,6 +255,7 @@ def _refuse_busy(connection: Connection, planned: Deletion) -> None:
     """Refuse if a process trains any of it, or is to."""
     now = time.time()
     unfinished = {launch.branch_id: launch for launch in launches.unfinished(connection)}
+    running = {trial.group_id: trial.id for trial in trials.running(connection)}
     for branch in planned.branches:
         if branch.segment_id is None:
             continue
@@ -262,6 +263,11 @@ def _refuse_busy(connection: Connection, planned: Deletion) -> None:
         status = lifecycle.segment_status(segment, now)
         name = f"{planned.run.name}/{branch.name}"
         launch = unfinished.get(branch.id)
+        trial_id = running.get(branch.group_id) if launch else None
+        if trial_id is not None:
+            fix = f"`branchtrack trials {trial_id} --cancel`, and another try"
+            what = f"{name} is trained by trial {trial_id}, which is not over."
+            raise InvalidInput("ref", name, fix, what=what)
         if status == "waiting" or (launch and launch.state in ("queued", "starting")):
             fix = f"`branchtrack cancel {launch.id}`, and another try" if launch else "another try"
             raise InvalidInput("ref", name, fix, what=f"{name} waits for a process to train it.")

@@ -169,6 +169,11 @@ def short(identifier: str | None) -> str:
     return (identifier or "")[:8]
 
 
+def percent(share: float) -> str:
+    """Return a share in percent with three digits: ``98.5 %``."""
+    return f"{100 * share:.3g} %"
+
+
 def duration(seconds: float) -> str:
     """Return a span of time in one unit: ``42 s``, ``3 min``, ``5 h``, ``12 d``."""
     smaller = 1.0

@@ -131,7 +131,7 @@ class Trial(TrialHead):
 
 
 class TrialPreview(Answer):
-    """What a trial would train at most."""
+    """What a trial would train: each time ``steps`` updates, in all at most ``most_steps``."""
 
     nodes: list[str]
     changes: list[str]
@@ -139,6 +139,7 @@ class TrialPreview(Answer):
     repeats: int
     at: list[int]
     steps: int
+    most_steps: int
     launches: int
 
 

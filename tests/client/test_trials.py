@@ -17,7 +17,8 @@ CHANGE = {"lr": "x0.5"}
 def test_a_trial_is_previewed_ordered_shown_and_cancelled(own: Site, client: Client) -> None:
     node = samples.seeded(own.lines["main"]).id
     preview = client.preview_trial(node, {"lr": ["x0.5", "x3"]}, steps=5, repeats=4)
-    assert (preview.steps, preview.launches) == (60, 12) and [*client.trials("digits")] == []
+    assert (preview.steps, preview.most_steps, preview.launches) == (5, 60, 12)
+    assert [*client.trials("digits")] == []
     made = client.try_change(node, CHANGE, steps=5, repeats=4, reason="flat")
     assert (made.state, made.verdict, made.reason) == ("running", "pending", "flat")
     assert [trial.id for trial in client.trials("digits")] == [made.id]

@@ -20,6 +20,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.db.tables import nodes as nodes_table
 from branchtrack.errors import Forbidden, InvalidInput, NotFound
+from tests.control.trials import samples
 from tests.trees_for_tests import Tree, make_forked_tree
 
 Forked = tuple[Tree, list[Node]]
@@ -114,6 +115,15 @@ def test_what_trains_or_is_about_to_is_refused(
     with pytest.raises(InvalidInput, match="branchtrack stop demo/live"):
         control.delete(database, "demo/live", actor="ann")
     assert "live" in names(database)
+
+
+def test_what_a_trial_trains_is_refused_with_the_trial(
+    sqlite_database: Database, store: Store
+) -> None:
+    samples.grown(sqlite_database, store)
+    trial = samples.ordered(sqlite_database, store, repeats=3)
+    with pytest.raises(InvalidInput, match=f"trials {trial.id} --cancel"):
+        control.delete(sqlite_database, f"demo/{trial.branches[0]}", actor="ann")
 
 
 @pytest.mark.parametrize("role", ["viewer", "agent"])

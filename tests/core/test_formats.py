@@ -130,6 +130,10 @@ def test_bytes_are_in_decimal_units() -> None:
     ]
 
 
+def test_shares_are_read_in_percent() -> None:
+    assert [formats.percent(share) for share in (0.98519, 0.95, 1)] == ["98.5 %", "95 %", "100 %"]
+
+
 def test_durations_have_one_unit() -> None:
     assert [formats.duration(s) for s in (-1, 42, 180, 7200, 90000, 9e6)] == [
         "0 s",

@@ -80,14 +80,15 @@ def _head(record: TrialHead, starts: Mapping[str, Node]) -> dict[str, Any]:
 
 
 def preview(spec: Spec) -> dict[str, Any]:
-    """Return what a trial would train: at most ``steps`` updates in ``launches`` trainings."""
+    """Return what a trial would train: at most ``launches`` trainings of ``steps`` updates."""
     return {
         "nodes": list(spec.nodes),
         "changes": [arm.label for arm in spec.arms],
         "metric": spec.metric,
         "repeats": spec.repeats,
         "at": list(spec.at),
-        "steps": spec.most_steps,
+        "steps": spec.steps,
+        "most_steps": spec.most_steps,
         "launches": spec.repeats * (1 + len(spec.arms)),
     }
 

@@ -166,7 +166,7 @@ def _arms(order: TrialOrder, declared: Mapping[str, Setting]) -> list[Arm]:
     """Return the changes that an order names."""
     changes = bool(order.settings or order.grid)
     if sum((changes, order.same, order.intervention)) != 1:
-        allowed = "changes (--set lr=x0.9), nothing at all (--aa), or the change of the node itself"
+        allowed = "exactly one: changes of settings, no change (A/A), or the change of the node"
         raise InvalidInput("settings", dict(order.settings), allowed)
     if not changes:
         return [Arm("nothing changed")] if order.same else []

@@ -56,7 +56,7 @@ def candidate(connection: Connection, ref: str) -> Branch:
         raise runs.trashed_error("branch", branch.name)
     if branch.group_id is None:
         what = f"{branch.name} belongs to no group: it is a branch of its own already."
-        raise InvalidInput("branch", ref, "a branch of a trial, or the id of one", what=what)
+        raise InvalidInput("branch", ref, "a branch of a group, or the id of a trial", what=what)
     return branch
 
 

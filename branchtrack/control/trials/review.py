@@ -50,7 +50,6 @@ def plan_review(
     margin: float | str | None = None,
     budget: int | None = None,
     again: bool = False,
-    may_be_empty: bool = False,
 ) -> list[Reviewed]:
     """Return the changes of a run in their order, each with its trial or the one to be ordered.
 
@@ -58,8 +57,7 @@ def plan_review(
     tried. A trial that there is counts, unless it is to be made ``again``.
 
     Raises:
-        NotFound, Ambiguous: no such run. InvalidInput: it has no changes, unless it
-        ``may_be_empty``.
+        NotFound, Ambiguous: no such run. InvalidInput: naming what no trial could be made with.
     """
     if budget is not None and budget < 1:
         raise InvalidInput("budget", budget, "a number of updates, 1 or more")
@@ -69,9 +67,6 @@ def plan_review(
     listed = changes_of(connection, run.id)
     if listed:
         planning.check_measure(connection, order, listed[0][0])
-    if not listed and not may_be_empty:
-        what = f"{run.name} has no intervention and no fork with changes."
-        raise InvalidInput("run", run.name, "a run with interventions", what=what)
     known = trials.of_nodes(connection, [node.id for node, _ in listed])
     reviewed, left = [], budget
     for node, branch in listed:

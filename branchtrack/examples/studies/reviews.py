@@ -13,7 +13,6 @@ from typing import Any
 
 from branchtrack.analysis.trials import payloads
 from branchtrack.control.trials.review import plan_review
-from branchtrack.errors import InvalidInput
 from branchtrack.examples.studies.laboratory import Laboratory
 from branchtrack.examples.studies.outcome import Outcome, Plan
 from branchtrack.examples.studies.study import Column
@@ -83,12 +82,6 @@ def _chosen(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[str]:
 def _review(laboratory: Laboratory, run: str) -> dict[str, Any]:
     steps, log = _EVALUATIONS * laboratory.plan.every, f"{run}-review"
     words = ["--steps", str(steps), "--repeats", str(_REPEATS), "--slots", str(_SLOTS), "--json"]
-    try:
-        with laboratory.database.read() as connection:
-            plan_review(connection, run, steps=steps, repeats=_REPEATS)
-    except InvalidInput:
-        # Nothing of it is a change of settings.
-        return {"helped": 0, "hurt": 0, "none": 0, "inconclusive": 0, "untried": 0}
     with laboratory.command("review", run, *words, log=log) as command:
         laboratory.wait(command, log)
     with laboratory.database.read() as connection:

@@ -129,7 +129,7 @@ def _review(run: str, body: models.ReviewBody, *, is_ordered: bool) -> dict[str,
     database, store = services().database, services().store
     with database.read() as connection:
         fields = body.model_dump(include=_REVIEW)
-        rows = review.plan_review(connection, run, may_be_empty=not is_ordered, **fields)
+        rows = review.plan_review(connection, run, **fields)
     steps = sum(row.steps for row in rows)
     if is_ordered:
         facts = body.model_dump(include={"reason", "allow_code_change"})

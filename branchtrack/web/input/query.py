@@ -21,8 +21,15 @@ def whole(name: str, least: int = 0) -> int | None:
         InvalidInput: it is not a whole number of at least ``least``.
     """
     text = request.args.get(name, "").strip().replace(",", "")
-    if not text:
-        return None
+    return whole_number(name, text, least) if text else None
+
+
+def whole_number(name: str, text: str, least: int = 0) -> int:
+    """Return the whole number that a text of the address or of a form is.
+
+    Raises:
+        InvalidInput: it is not a whole number of at least ``least``.
+    """
     # More digits are refused: it takes long to parse very many.
     digits = text.lstrip("0")[:20] or "0"
     if not text.isascii() or not text.isdigit() or not least <= int(digits) <= _LARGEST:

@@ -75,7 +75,7 @@ def test_a_preview_counts_what_is_trained_at_most(sqlite_database: Database, sto
     with sqlite_database.read() as connection:
         preview = payloads.preview(plan_trial(connection, order).spec)
     models.TrialPreview.model_validate(preview)
-    assert (preview["steps"], preview["launches"]) == (8 * 3 * 5, 24)
+    assert (preview["most_steps"], preview["launches"]) == (8 * 3 * 5, 24)
     assert preview["changes"] == ["lr=x0.5", "lr=x3"]
 
 

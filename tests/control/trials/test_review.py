@@ -71,12 +71,12 @@ def test_trials_are_as_long_as_the_training_goes_on(sqlite_database: Database) -
     assert first.order is not None and first.order.steps == 980
 
 
-def test_a_run_without_changes_and_a_budget_of_nothing_are_refused(
+def test_a_run_without_changes_has_an_empty_review_and_a_budget_of_nothing_is_refused(
     sqlite_database: Database, store: Store
 ) -> None:
     make_tree(sqlite_database, store, "empty")
-    with sqlite_database.read() as connection, pytest.raises(InvalidInput, match="no intervention"):
-        plan_review(connection, "empty", steps=5)
+    with sqlite_database.read() as connection:
+        assert plan_review(connection, "empty", steps=5) == []
     with pytest.raises(InvalidInput) as caught:
         planned(sqlite_database, budget=0)
     assert caught.value.field == "budget"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from branchtrack.errors import InvalidInput
 from branchtrack.examples.studies import reviews
 from branchtrack.examples.studies.outcome import Outcome, Plan
 from tests.examples.studies import made_up
@@ -79,14 +78,3 @@ def test_the_column_counts_the_verdicts(counts: dict[str, Any], tmp_path: Path) 
     assert header.startswith("helped / hurt")
     assert cell(PLAN, [], [agent, other]) == "1 / 0 / 1 / 0 / 0"
     assert cell(PLAN, [], [nothing]) == "–"
-
-
-def test_a_run_without_changes_of_settings_is_counted_as_none(
-    counts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise InvalidInput("run", "agent-a-s0", "a run with interventions")
-
-    monkeypatch.setattr(reviews, "plan_review", refuse)
-    agent, *_ = reviews.reviewed(PLAN, tmp_path, outcomes(), lambda *_: None)
-    assert Bench.started == [] and agent.facts["review"]["helped"] == 0

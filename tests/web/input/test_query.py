@@ -19,7 +19,7 @@ def test_a_whole_number_is_read_and_absence_is_none(
         assert input_query.whole("from") == found
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "x", "٣", "99999999999999999999999", "1e3"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "1_0", "x", "٣", "99999999999999999999999", "1e3"])
 def test_other_numbers_are_refused(empty: Site, text: str) -> None:
     with empty.app.test_request_context(f"/?from={text}"), pytest.raises(InvalidInput):
         input_query.whole("from")

@@ -39,10 +39,10 @@ def promote(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Take a branch out of its trial, give it a name, and train it on to the end of the run.
+    """Take a branch out of its group, give it a name, and train it on to the end of the run.
 
-    With the id of a TRIAL that is the best branch of the change that helped most. It keeps the
-    order of data that its trial drew.
+    The group is that of a trial or of a fan-out. With the id of a TRIAL the best branch of the
+    change that helped most is taken. It keeps the order of data that its trial drew.
 
     \b
     Example: branchtrack promote demo/trial-lr-x0.5-changed-3 --name cooler

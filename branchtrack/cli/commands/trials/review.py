@@ -93,6 +93,9 @@ def _trained(
 def _show(rows: list[Reviewed], dry_run: bool, as_json: bool) -> None:
     from branchtrack.analysis.trials import payloads
 
+    if not rows and not as_json:
+        echo("Nothing to review: no intervention and no fork of this run changed a setting.")
+        return
     payload = {**payloads.review(rows), "steps": sum(row.steps for row in rows)}
     if as_json:
         emit(payload)

@@ -192,7 +192,7 @@ def _dry_run(
         return
     echo(f"would try {'; '.join(preview['changes'])} by {spec.metric}")
     trainings = f"{preview['launches']} trainings of {spec.steps:,} updates"
-    echo(f"  {trainings} at most: {preview['steps']:,} updates")
+    echo(f"  {trainings} at most: {preview['most_steps']:,} updates")
     echo(f"  judged after {', '.join(map(str, spec.at))} pairs, and over as soon as it is settled")
     echo("Nothing was created: this was a dry run.")
 

@@ -19,6 +19,7 @@ from branchtrack.db import runs
 from branchtrack.db.orders import trials
 from branchtrack.errors import InvalidInput
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.view import trials as view
@@ -73,27 +74,19 @@ def _planned(connection: Connection, run: str, submitted: Mapping[str, str]) -> 
         if field not in FIELDS:
             raise InvalidInput(field, text, ", ".join(FIELDS))
     entered = {field: submitted.get(field, "").strip() for field in FIELDS}
+    numbers = {
+        field: query.whole_number(field, entered[field], 1)
+        for field in ("steps", "repeats", "budget")
+        if entered[field]
+    }
     return review.plan_review(
         connection,
         run,
-        steps=_given(_whole(entered, "steps"), STEPS),
-        repeats=_given(_whole(entered, "repeats"), review.REPEATS),
+        **{"steps": STEPS, **numbers},
         metric=entered["metric"] or None,
         margin=entered["margin"] or None,
-        budget=_whole(entered, "budget"),
         again=bool(entered["again"]),
     )
-
-
-def _given(number: int | None, default: int) -> int:
-    return default if number is None else number
-
-
-def _whole(entered: Mapping[str, str], field: str) -> int | None:
-    try:
-        return int(entered[field]) if entered[field] else None
-    except ValueError:
-        raise InvalidInput(field, entered[field], "a whole number, 1 or more") from None
 
 
 def _render(

@@ -36,6 +36,7 @@ from branchtrack.errors import (
     NotFound,
 )
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
@@ -139,10 +140,7 @@ def _order(offer: Offer, submitted: Mapping[str, str]) -> TrialOrder:
 
 
 def _whole(entered: Mapping[str, str], field: str, default: int) -> int:
-    try:
-        return int(entered[field] or default)
-    except ValueError:
-        raise InvalidInput(field, entered[field], "a whole number, 1 or more") from None
+    return query.whole_number(field, entered[field], 1) if entered[field] else default
 
 
 def _offer(run: str, node_id: str) -> Offer:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.analysis.trials import payloads, sentences
 from branchtrack.control.trials import cancelling, planning, promotion, removal
-from branchtrack.core import actors
+from branchtrack.core import actors, formats
 from branchtrack.core.records import Branch, Run
 from branchtrack.core.trials.records import SAME, Trial
 from branchtrack.db import runs
@@ -108,6 +108,7 @@ def _render(run: str, trial: str, error: InvalidInput | None = None) -> Response
         done=max(map(view.done_pairs, rows), default=0),
         is_same=record.kind == SAME,
         effect_words=sentences.effect_words,
+        percent=formats.percent,
         members=_members(record, branches),
         more=_more(record),
         cancel_denied=_cancel_denied(record),

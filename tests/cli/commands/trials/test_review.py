@@ -22,12 +22,12 @@ def test_a_dry_run_lists_the_changes_and_what_they_cost(
     assert call("trials", "demo", "--json").json == []
 
 
-def test_what_cannot_be_reviewed_is_refused(
+def test_a_run_without_changes_has_nothing_to_review_and_no_run_is_refused(
     call: Call, sqlite_database: Database, store: Store
 ) -> None:
     make_tree(sqlite_database, store)
     told = call("review", "demo")
-    assert told.code == 2 and "no intervention" in told.err
+    assert told.code == 0 and "Nothing to review" in told.out
     assert call("review", "nobody").code == 2
     assert call("review", "demo", "--budget", "0").code == 2
 

@@ -97,7 +97,7 @@ def test_what_is_inconclusive_says_how_much_would_settle_it_and_leads_there(own:
     page = own.get(path_of(ordered(own, UNCLEAR, reason="")))
     assert "s-waiting" in page.heading("inconclusive").one(class_="chip").classes
     assert "repeats more" in facts_of(page)["to settle it"]
-    (more,) = page.by_role("link", "order them")
+    (more,) = page.by_role("link", "a new trial with them")
     form = own.get(more["href"])
     assert form.field("Settings").text == "lr=x0.9"
     assert int(form.field("Pairs at most")["value"]) > 4
@@ -141,7 +141,7 @@ def test_several_changes_are_one_above_the_other(own: Site) -> None:
     assert page.one("h1").text == "lr=x0.5; lr=x3"
     assert [h.text for h in page.all("h2")][:2] == ["lr=x0.5 helps", "lr=x3 hurts"]
     assert len(page.all("svg", role="img")) == 2
-    (more,) = page.by_role("link", "More repeats")
+    (more,) = page.by_role("link", "Again with more repeats")
     assert own.get(more["href"]).field("Settings").text == "lr=x0.5,x3"
 
 
