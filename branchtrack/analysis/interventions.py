@@ -105,7 +105,8 @@ def _after(stretch: Stretch, start: Node | None) -> Stretch:
 
 
 def _planned_steps(segment: Segment) -> int | None:
-    return segment.max_steps or segment.settings.get("max_steps")
+    # A segment that stops early ends before its planned length, which fractions are of.
+    return segment.settings.get("max_steps") or segment.max_steps
 
 
 def _changes(

@@ -78,7 +78,7 @@ def fit(
 
 
 def _conditions(change: RecordedChange, segment: Segment) -> dict[str, Any]:
-    length = segment.max_steps or segment.settings.get("max_steps")
+    length = segment.settings.get("max_steps") or segment.max_steps
     try:
         return change.at.conditions(length)
     except InvalidInput as error:

@@ -142,7 +142,7 @@ class Session(Updates):
         facts = registration.facts_of(point.live, self.actions, evaluates=self.evaluates)
         facts |= {
             "settings": settings,
-            "max_steps": max_steps,
+            "max_steps": self._stop.before(max_steps),
             "script": None if script is None else dict(script),
             "environment": self._surroundings,
         }
@@ -357,7 +357,8 @@ class Session(Updates):
         """Write the current settings with the next heartbeat."""
         assert self.recorder is not None
         settings = self.recorder.settings = apply.read_all(point.live, details=True)
-        self.recorder.max_steps = settings.get("max_steps", point.live.fixed.get("max_steps"))
+        last = settings.get("max_steps", point.live.fixed.get("max_steps"))
+        self.recorder.max_steps = self._stop.before(last)
 
     def ignored(self) -> None:
         """Answer that the loop continues although it was asked to stop."""

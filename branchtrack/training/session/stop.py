@@ -11,9 +11,14 @@ class Stop:
     """
 
     def __init__(self, step: int | None) -> None:
-        self.step = step
+        self.step = self._ordered = step
         self.evaluated_at: int | None = None
         self._logged: set[str] = set()
+
+    def before(self, last: int | None) -> int | None:
+        """Return the step at which training ends, if it would end at ``last`` without a stop."""
+        ends = [step for step in (self._ordered, last) if step is not None]
+        return min(ends, default=None)
 
     def is_reached(self, step: int) -> bool:
         """Return whether training stops at ``step``."""

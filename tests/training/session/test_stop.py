@@ -36,6 +36,14 @@ def test_it_is_reached_at_its_step_alone_and_counts_what_is_logged_there() -> No
     assert not stop.lacks_evaluation(4)
 
 
+def test_training_ends_at_the_stop_or_at_its_own_end_if_that_is_earlier() -> None:
+    stop = Stop(4)
+    assert [stop.before(last) for last in (9, 3, None)] == [4, 3, 4]
+    stop.step = None
+    assert stop.before(9) == 4
+    assert (Stop(None).before(9), Stop(None).before(None)) == (9, None)
+
+
 @pytest.mark.parametrize("evaluated", [False, True])
 @pytest.mark.parametrize("save", [1, 1000])
 def test_a_loop_stops_in_the_bits_of_the_training_that_went_on(
@@ -49,7 +57,8 @@ def test_a_loop_stops_in_the_bits_of_the_training_that_went_on(
     assert final.state_digest == home.node(6).state_digest
     assert final.settings["max_steps"] == loops.STEPS and "stop_at" not in final.settings
     assert "stop_at" in final.message
-    assert home.segment(launch.branch_id).status == "stopped"
+    segment = home.segment(launch.branch_id)
+    assert (segment.status, segment.step, segment.max_steps) == ("stopped", 6, 6)
     assert "stop_at" in {change.name for change in home.fork(launch).changes}
 
 
