@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import courses
 from branchtrack.analysis.comparison.side_by_side import HELD_OUT, Line, SideBySide
+from branchtrack.analysis.comparison.sides import MOST as MOST
 from branchtrack.analysis.comparison.sides import Directory, Side
 from branchtrack.core import tree
 from branchtrack.core.names import storable
@@ -19,7 +20,6 @@ from branchtrack.db.views.tree_nodes import Lineage
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
 
-MOST = 8
 #: Branches that are read, those of groups among them.
 MOST_MEMBERS = 200
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import Connection
 
 from branchtrack.core.names import is_id_prefix
 from branchtrack.core.records import Branch, Run
+from branchtrack.core.trials.records import GROUP, Trial
 from branchtrack.db import nodes, runs
-from branchtrack.db.orders import groups
+from branchtrack.db.orders import groups, trials
 from branchtrack.db.views import rosters
 from branchtrack.errors import NotFound
 
+#: The most lines of a comparison.
+MOST = 8
 #: Characters of an id.
 _WHOLE = 16
 #: More references than any comparison has are not looked up at once.
@@ -41,6 +45,8 @@ class Directory:
         self, connection: Connection, refs: Iterable[str], group_refs: Iterable[str] = ()
     ) -> None:
         self._connection = connection
+        group_refs = list(group_refs)
+        self._group_names = {ref.partition("/")[2] for ref in group_refs}
         unique = list(dict.fromkeys(refs))[:_MOST]
         self._node_ids = {ref: self._node_id(ref) for ref in unique}
         run_refs = {ref.partition("/")[0] for ref in (*unique, *group_refs)}
@@ -66,20 +72,38 @@ class Directory:
             branch = runs.find_branch(self._connection, ref)
         return Side(self._run(branch.run_id), branch, branch.head_id, False)
 
-    def members(self, group_ref: str) -> tuple[str, list[str]]:
-        """Return a group (``RUN/GROUP``) by its full name, and the references of its branches.
+    def members(self, group_ref: str) -> dict[str, list[str]]:
+        """Return the lines that a group (``RUN/GROUP``) stands for, and the references of each.
+
+        A group is one line. A trial is one for its trainings without a change, and one for each
+        change, unless these are more than can be compared.
 
         Raises:
             NotFound: there is no such run or group, or the group has no branch.
         """
         run_ref, _slash, name = group_ref.partition("/")
         run = self._run(run_ref)
-        refs = [f"{run.name}/{branch.name}" for branch in self.roster.members(run, name)]
-        if not refs:
+        listed = self.roster.members(run, name)
+        if not listed:
             names = [group.name for group in groups.of_run(self._connection, run.id)]
             others = [] if name in names else [f"{run.name}/{other}" for other in names]
             raise NotFound("group", group_ref, others)
-        return f"{run.name}/{name}", refs
+        trial = self._trials.get(listed[0].group_id or "")
+        return {
+            f"{run.name}/{name}{suffix}": [f"{run.name}/{branch.name}" for branch in part]
+            for suffix, part in _parts(trial, listed).items()
+        }
+
+    @cached_property
+    def _trials(self) -> dict[str, Trial]:
+        """The trials whose groups are among those that are compared, by the group."""
+        kinds = self.roster.group_kinds
+        ids = [
+            ref
+            for ref, name in self.roster.groups.items()
+            if name in self._group_names and kinds[ref] == GROUP
+        ]
+        return trials.of_groups(self._connection, ids) if ids else {}
 
     def _run(self, ref: str) -> Run:
         run = self.roster.run(ref)
@@ -96,3 +120,20 @@ class Directory:
             return ref if is_id_prefix(ref) else None
         node = nodes.by_prefix(self._connection, ref)
         return None if node is None else node.id
+
+
+def _parts(trial: Trial | None, listed: Sequence[Branch]) -> dict[str, Sequence[Branch]]:
+    """Return the branches of a group by what follows its name: the sides of a trial apart.
+
+    What a killed process has left of a side that was trained again is in none.
+    """
+    whole = {"": listed}
+    if trial is None or len(trial.side_words) > MOST:
+        return whole
+    parts: dict[str, Sequence[Branch]] = {}
+    for index, word in enumerate(trial.side_words):
+        own = {pair.sides[index] for pair in trial.pairs}
+        ids = {side.branch_id for side in own if side is not None}
+        if members := [branch for branch in listed if branch.id in ids]:
+            parts[f" {word}"] = members
+    return parts or whole

@@ -28,7 +28,6 @@ from branchtrack.core.trials.outcomes import judged, unjudged
 from branchtrack.core.trials.records import (
     FAILED,
     RUNNING,
-    SAME,
     SETTLED,
     Pair,
     Side,
@@ -215,21 +214,13 @@ def _group(connection: Connection, trial: Trial) -> Group | None:
 def _queued(connection: Connection, trial: Trial, group: Group | None, training: _Wanted) -> Side:
     """Queue the training of a side, and return the side."""
     spec, pair = trial.spec, training.pair
-    label = "control" if training.side == 0 else _arm_name(trial, training.side - 1)
+    label = as_name(trial.side_words[training.side], "arm")
     stem = f"{group.name if group else 'trial'}-{label[:40]}-{pair.number}"
     name = free_name(as_name(stem, "trial"), runs.branch_names(connection, trial.run_id))
     facts = {"group": group, "priority": spec.priority, "labels": spec.labels}
     who = Actor(trial.actor)
     launch = orders.queue(connection, training.order.named(name), who, trial.reason, facts)
     return Side(launch.id, launch.branch_id, name, attempts=training.attempts + 1)
-
-
-def _arm_name(trial: Trial, arm: int) -> str:
-    """Return how the branches of a change are told from those of the control."""
-    if len(trial.spec.arms) == 1:
-        # The group is named after the change.
-        return "again" if trial.kind == SAME else "changed"
-    return as_name(trial.spec.arms[arm].label, "arm")
 
 
 def _finish(

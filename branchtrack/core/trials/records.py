@@ -185,6 +185,15 @@ class Trial(TrialHead):
         return [side.branch for pair in self.pairs for side in pair.sides if side and side.branch]
 
     @property
+    def side_words(self) -> list[str]:
+        """What the sides of its pairs are called, the control first."""
+        if self.kind == SAME:
+            return ["control", "again"]
+        if len(self.spec.arms) == 1:
+            return ["control", "changed"]
+        return ["control", *(arm.label for arm in self.spec.arms)]
+
+    @property
     def trained_steps(self) -> int:
         """The updates of the sides that have reached their end."""
         sides = [side for pair in self.pairs for side in pair.sides if side is not None]

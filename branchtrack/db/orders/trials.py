@@ -163,6 +163,12 @@ def of_nodes(connection: Connection, node_ids: Collection[str]) -> dict[str, Tri
     return standing(_heads(connection, trials.c.subject.in_(list(node_ids))))
 
 
+def of_groups(connection: Connection, group_ids: Collection[str]) -> dict[str, Trial]:
+    """Return the trials whose branches are one of these groups, by the group's id."""
+    listed = _listed(connection, trials.c.group_id.in_(list(group_ids)))
+    return {trial.group_id: trial for trial in listed if trial.group_id}
+
+
 def running(connection: Connection) -> list[Trial]:
     """Return the trials that are not over, oldest first."""
     return _listed(connection, trials.c.state == RUNNING)

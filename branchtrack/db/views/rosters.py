@@ -26,7 +26,8 @@ class Roster:
 
     ``starts`` and ``codes`` are by segment: the (segment, step) of the node at which it starts,
     None for a root's, and what ran in its process, if that was recorded. ``groups`` has the names
-    of groups by id, ``branch_ids`` the branch of each node that was asked for.
+    of groups by id, ``group_kinds`` their kinds, ``branch_ids`` the branch of each node that was
+    asked for.
     """
 
     runs: dict[str, Run] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Roster:
     starts: dict[str, tuple[str, int] | None] = field(default_factory=dict)
     codes: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
+    group_kinds: dict[str, str] = field(default_factory=dict)
     branch_ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, ref: str) -> Run | None:
@@ -86,6 +88,7 @@ def _query(run_refs: list[str], node_ids: list[str]) -> Select[Any]:
             _origins.c.segment_id.label("origin"),
             _origins.c.step.label("origin_step"),
             groups.c.name.label("group_name"),
+            groups.c.kind.label("group_kind"),
             _named.c.id.label("node"),
             _named.c.branch_id.label("node_branch"),
         )
@@ -108,6 +111,7 @@ def _add(roster: Roster, row: Row[Any]) -> None:
         roster.branches[branch.id] = branch
         if branch.group_id is not None and row.group_name is not None:
             roster.groups[branch.group_id] = row.group_name
+            roster.group_kinds[branch.group_id] = row.group_kind
     if row.segments_id is not None:
         start = None if row.origin is None else (row.origin, row.origin_step)
         roster.starts[row.segments_id] = start

@@ -187,7 +187,7 @@ def _lines(connection: Connection) -> tuple[Directory, list[str], dict[str, list
     refs = [ref for ref in (*refs, *map(str.strip, request.args.getlist("with"))) if ref]
     groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
     directory = Directory(connection, refs, groups)
-    grouped = dict(map(directory.members, groups))
+    grouped = {ref: names for group in groups for ref, names in directory.members(group).items()}
     every = [*refs, *(ref for each in grouped.values() for ref in each)]
     if query.choice("bands", _BANDS) == "0" and len(set(every)) <= reading.MOST:
         return directory, list(dict.fromkeys(every)) if groups else refs, {}

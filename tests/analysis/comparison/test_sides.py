@@ -12,6 +12,7 @@ from branchtrack.db.deletion import trash
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups
 from branchtrack.errors import NotFound
+from tests.control.trials import samples
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
 Forked = tuple[Tree, list[Node]]
@@ -85,10 +86,28 @@ def test_members_of_a_group_are_its_branches(forked: Forked) -> None:
     with tree.database.read() as connection:
         directory = Directory(connection, [], refs)
         for ref in refs[:2]:
-            assert directory.members(ref) == ("demo/sweep", ["demo/main", "demo/cooler"])
+            assert directory.members(ref) == {"demo/sweep": ["demo/main", "demo/cooler"]}
         with pytest.raises(NotFound) as missing:
             directory.members("demo/nope")
         assert missing.value.facts["near"] == ("demo/sweep", "demo/empty")
         for ref in refs[3:]:
             with pytest.raises(NotFound):
                 directory.members(ref)
+
+
+def test_a_trial_is_its_sides_and_what_a_killed_process_left_is_in_none(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = samples.grown(sqlite_database, store)
+    trial = samples.ordered(sqlite_database, store, repeats=3, name="half")
+    tree.branch("left-over")
+    with sqlite_database.transaction() as connection:
+        (group,) = groups.of_run(connection, tree.run.id)
+        groups.add_branch(connection, group, tree.branches["left-over"])
+    with sqlite_database.read() as connection:
+        members = Directory(connection, [], ["demo/half"]).members("demo/half")
+    sides = {
+        word: [f"demo/{pair.sides[index].branch}" for pair in trial.pairs if pair.sides[index]]
+        for index, word in enumerate(["control", "changed"])
+    }
+    assert members == {f"demo/half {word}": names for word, names in sides.items()}

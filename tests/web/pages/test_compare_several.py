@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from branchtrack.core.trials.records import Arm
 from branchtrack.db import runs
 from branchtrack.db.orders import groups
 from tests.web.conftest import Site
 from tests.web.pages.test_compare import data_of
 from tests.web.test_budgets import statements
+from tests.web.tried import make_trial
 
 THREE = "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&with=gpt2-docs/hot"
 TWO = "a=gpt2-docs/main&b=gpt2-docs/cooler"
@@ -156,6 +158,19 @@ def test_more_lines_take_no_more_statements(site: Site) -> None:
 def test_without_javascript_both_charts_are_drawn(site: Site) -> None:
     plots = site.get(FOUR).all("svg", class_="plot")
     assert len(plots) == 2 and len(plots[0].all("path", class_="curve")) == 5
+
+
+def test_a_trial_is_a_band_without_its_change_and_one_with_each(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    pairs = [(2.0 + n, 1.9 + n, 2.1 + n) for n in range(4)]
+    arms = [Arm("lr=x0.5", {"lr": "x0.5"}), Arm("lr=x3", {"lr": "x3"})]
+    make_trial(main.grower, main.head, pairs, arms=arms, group="rates")
+    page = own.get("/compare?group=digits/rates")
+    lines = data_of(own, page)["lines"][1:]
+    assert [line["name"] for line in lines] == ["rates control", "rates lr=x0.5", "rates lr=x3"]
+    based = own.get("/compare?group=digits/rates&base=digits/rates+lr%3Dx3")
+    assert "rates lr=x3" in based.one("main").text
 
 
 def test_a_group_of_more_than_eight_is_a_band(own: Site) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 
 from branchtrack.core.records import Node
+from branchtrack.db.orders import trials
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_log import Log
@@ -29,16 +30,20 @@ from branchtrack.web.view import branch_choice, node_rows
 from branchtrack.web.view.branch_choice import Rating
 from branchtrack.web.view.node_rows import NodeRow
 from branchtrack.web.view.tree import BranchView, TreeView, standing_nodes
+from branchtrack.web.view.trials import TrialLine, Tried, lines
 
 blueprint = Blueprint("report", __name__)
 _POINTS = 2400
 #: Rows of the log, the newest first, and settings that differ.
-_ROWS, _SETTINGS = 500, 60
+_ROWS, _SETTINGS, _TRIALS = 500, 60, 100
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows of a run; ``settings`` has those that differ, by name and branch."""
+    """What a report shows of a run; ``settings`` has those that differ, by name and branch.
+
+    ``tried`` are the changes of the newest trials, ``more_trials`` the number of the others.
+    """
 
     tree: TreeView
     branches: Sequence[BranchView]
@@ -48,6 +53,8 @@ class Report:
     charts: Sequence[Chart]
     rows: Sequence[NodeRow]
     settings: Mapping[str, Mapping[str, Any]]
+    tried: Sequence[TrialLine]
+    more_trials: int
 
     @property
     def picture(self) -> Markup:
@@ -101,7 +108,8 @@ def _read(connection: Connection, run: str) -> Report:
         marks=timeline.thinning(branches, timeline.domain(branches, look.window)),
         sums=True,
     )
-    tree = TreeView(outline, nodes, now())
+    records = trials.of_run(connection, outline.run.id) if outline.has_trials else []
+    tree = TreeView(outline, nodes, now(), tried=Tried.of(records))
     branches = [tree.by_branch[view.branch.id] for view in branches]
     curves = wall_parts.read_curves(connection, tree, branches, names, look)
     heads = tree_outline.nodes_by_id(connection, [view.branch.head_id or "" for view in branches])
@@ -115,6 +123,8 @@ def _read(connection: Connection, run: str) -> Report:
         wall.build(tree, branches, curves, names, look, _POINTS),
         node_rows.build(tree, names[0], only=shown),
         _settings(branches, heads),
+        [line for record in records[: -_TRIALS - 1 : -1] for line in lines(record)],
+        max(0, len(records) - _TRIALS),
     )
 
 

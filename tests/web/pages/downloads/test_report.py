@@ -6,6 +6,7 @@ import re
 
 from tests.web import dom
 from tests.web.conftest import Site
+from tests.web.tried import make_trial
 
 
 def report(site: Site, query: str = "") -> tuple[str, dom.Element]:
@@ -38,3 +39,15 @@ def test_a_report_can_be_of_some_branches_and_metrics(site: Site) -> None:
     _, page = report(site, "?branch=hot&metric=lr")
     assert "1 of 4 branches" in page.text and "cooler" not in page.all("table")[0].text
     assert site.client.get("/runs/gpt2-docs/report.html?metric=nope").status_code == 404
+
+
+def test_a_report_has_what_was_tried_and_its_verdicts(own: Site) -> None:
+    main = own.lines["main"]
+    change = main.commit("intervention", 50, {"lr": 5e-3})
+    pairs = [(2.0, 1.99), (2.1, 2.088), (1.9, 1.891), (2.05, 2.04)]
+    make_trial(main.grower, change, pairs, subject=change.id)
+    page = own.get("/runs/digits/report.html")
+    (table,) = [t for t in page.all("table") if "verdict" in t.one("thead").text]
+    cells = [cell.text for cell in table.one("tbody").all("td")]
+    assert cells[:2] == ["lr=x0.9", "helps"] and cells[2].startswith("−0.0102")
+    assert "lr=x0.9: helps" in page.text
