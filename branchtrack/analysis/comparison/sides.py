@@ -90,8 +90,8 @@ class Directory:
             raise NotFound("group", group_ref, others)
         trial = self._trials.get(listed[0].group_id or "")
         return {
-            f"{run.name}/{name}{suffix}": [f"{run.name}/{branch.name}" for branch in part]
-            for suffix, part in _parts(trial, listed).items()
+            f"{run.name}/{prefix}{name}": [f"{run.name}/{branch.name}" for branch in part]
+            for prefix, part in _parts(trial, listed).items()
         }
 
     @cached_property
@@ -123,7 +123,7 @@ class Directory:
 
 
 def _parts(trial: Trial | None, listed: Sequence[Branch]) -> dict[str, Sequence[Branch]]:
-    """Return the branches of a group by what follows its name: the sides of a trial apart.
+    """Return the branches of a group by what is before its name: the sides of a trial apart.
 
     What a killed process has left of a side that was trained again is in none.
     """
@@ -135,5 +135,5 @@ def _parts(trial: Trial | None, listed: Sequence[Branch]) -> dict[str, Sequence[
         own = {pair.sides[index] for pair in trial.pairs}
         ids = {side.branch_id for side in own if side is not None}
         if members := [branch for branch in listed if branch.id in ids]:
-            parts[f" {word}"] = members
+            parts[f"{word} of "] = members
     return parts or whole

@@ -110,4 +110,4 @@ def test_a_trial_is_its_sides_and_what_a_killed_process_left_is_in_none(
         word: [f"demo/{pair.sides[index].branch}" for pair in trial.pairs if pair.sides[index]]
         for index, word in enumerate(["control", "changed"])
     }
-    assert members == {f"demo/half {word}": names for word, names in sides.items()}
+    assert members == {f"demo/{word} of half": names for word, names in sides.items()}

@@ -168,9 +168,9 @@ def test_a_trial_is_a_band_without_its_change_and_one_with_each(own: Site) -> No
     make_trial(main.grower, main.head, pairs, arms=arms, group="rates")
     page = own.get("/compare?group=digits/rates")
     lines = data_of(own, page)["lines"][1:]
-    assert [line["name"] for line in lines] == ["rates control", "rates lr=x0.5", "rates lr=x3"]
-    based = own.get("/compare?group=digits/rates&base=digits/rates+lr%3Dx3")
-    assert "rates lr=x3" in based.one("main").text
+    assert [line["name"] for line in lines] == ["control of rates", "lr=x0.5 of rates", "lr=x3 of rates"]
+    based = own.get("/compare?group=digits/rates&base=lr%3Dx3+of+rates")
+    assert "− lr=x3 of rates" in based.one("main").text
 
 
 def test_a_group_of_more_than_eight_is_a_band(own: Site) -> None:
