@@ -1,7 +1,7 @@
 """What trials say of the changes that a study's arms made: which of them helped?
 
-One run of each arm in each case is reviewed, by the command that a user would write. What was tried
-before is not tried again: the verdicts are in the home of the study.
+One run of each arm in each case is reviewed, by the command that a user would write: its first
+changes. What was tried before is not tried again: the verdicts are in the home of the study.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from branchtrack.examples.studies.study import Column
 _FACT = "review"
 #: Pairs of each change at most; each is trained until the second evaluation after it.
 _REPEATS, _EVALUATIONS = 6, 2
+#: Of each run so many changes are tried, the first ones.
+_CHANGES = 6
 #: Trainings at a time.
 _SLOTS = 2
 
@@ -81,7 +83,9 @@ def _chosen(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def _review(laboratory: Laboratory, run: str) -> dict[str, Any]:
     steps, log = _EVALUATIONS * laboratory.plan.every, f"{run}-review"
-    words = ["--steps", str(steps), "--repeats", str(_REPEATS), "--slots", str(_SLOTS), "--json"]
+    budget = _CHANGES * 2 * _REPEATS * steps
+    words = ["--steps", str(steps), "--repeats", str(_REPEATS), "--budget", str(budget)]
+    words += ["--slots", str(_SLOTS), "--json"]
     with laboratory.command("review", run, *words, log=log) as command:
         laboratory.wait(command, log)
     with laboratory.database.read() as connection:
