@@ -168,7 +168,11 @@ def test_a_trial_is_a_band_without_its_change_and_one_with_each(own: Site) -> No
     make_trial(main.grower, main.head, pairs, arms=arms, group="rates")
     page = own.get("/compare?group=digits/rates")
     lines = data_of(own, page)["lines"][1:]
-    assert [line["name"] for line in lines] == ["control of rates", "lr=x0.5 of rates", "lr=x3 of rates"]
+    assert [line["name"] for line in lines] == [
+        "control of rates",
+        "lr=x0.5 of rates",
+        "lr=x3 of rates",
+    ]
     based = own.get("/compare?group=digits/rates&base=lr%3Dx3+of+rates")
     assert "− lr=x3 of rates" in based.one("main").text
 
