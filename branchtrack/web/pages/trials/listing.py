@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.analysis.trials import payloads
 from branchtrack.control.trials import review
-from branchtrack.control.trials.planning import METRICS, STEPS
+from branchtrack.control.trials.planning import STEPS
 from branchtrack.control.trials.review import Reviewed
 from branchtrack.core import actors
 from branchtrack.core.records import Run
@@ -117,7 +117,6 @@ def _render(
         is_preview=rows is not None and not is_ordered,
         steps=sum(row.steps for row in listed),
         ordered=sum(row.order is not None for row in listed),
-        metrics=METRICS,
         entered=entered,
         error=error,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
 from branchtrack.core.trials.records import CHANGE, GROUP, Arm, Spec, Trial
@@ -73,3 +75,19 @@ def test_trials_from_a_node_and_of_its_change_are_its_own(database: Database, st
             history = node_history.read(connection, node)
             assert [trial.id for trial in history.trials] == [trial.id for trial in listed]
             assert [event.kind for event in history.events] == ["node"]
+
+
+def test_of_many_trials_the_newest_are_there_and_before_them_those_of_the_own_change(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_history, "MOST_TRIALS", 3)
+    node_history._query.cache_clear()
+    tree, line = make_forked_tree(database, store)
+    own = order(tree, line[0].id, subject=line[1].id)
+    later = [order(tree, line[1].id) for _ in range(4)]
+    with database.read() as connection:
+        history = node_history.read(connection, line[1])
+        other = node_history.read(connection, line[0])
+    node_history._query.cache_clear()
+    assert [trial.id for trial in history.trials] == [own.id, later[2].id, later[3].id]
+    assert (history.has_more_trials, other.has_more_trials) == (True, False)

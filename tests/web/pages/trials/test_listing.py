@@ -6,6 +6,7 @@ import pytest
 
 from branchtrack.core.trials.records import RUNNING, SETTLED, Arm, Trial
 from branchtrack.db.orders import trials
+from branchtrack.web.pages.trials import listing
 from tests.web.conftest import Site
 from tests.web.test_budgets import MOST, statements
 from tests.web.tried import declare_seed, make_trial
@@ -52,6 +53,18 @@ def test_trials_are_listed_newest_first_with_their_verdicts(own: Site) -> None:
     assert rows[1]["effect"].startswith("+0.303 (")
     link = page.by_role("region", "Trials")[0].by_role("link", "lr 5e-3")[0]
     assert link["href"] == f"{PATH}/{newest.id}"
+
+
+def test_many_trials_come_by_pages(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "PAGE", 2)
+    made = [tried(own, group=f"g{number}") for number in range(3)]
+    page = own.get(PATH)
+    assert page.one("h1").text == "Trials of digits 3" and len(page.table("Trials")) == 2
+    (older,) = page.by_role("link", "Older trials")
+    assert older["href"] == f"{PATH}?before={made[1].id}"
+    last = own.get(older["href"])
+    assert len(last.table("Trials")) == 1 and last.by_role("link", "Newest")
+    own.get(f"{PATH}?before=nothing", 422)
 
 
 def test_a_run_without_trials_says_how_to_make_one(own: Site) -> None:
