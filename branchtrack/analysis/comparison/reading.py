@@ -31,12 +31,14 @@ def read(
     grouped: Mapping[str, Sequence[str]] | None = None,
     base: str | None = None,
     metric: str | None = None,
+    counter: str | None = None,
     directory: Directory | None = None,
 ) -> SideBySide:
     """Return two to eight lines: ``RUN/BRANCH``, ``RUN``, the id of a node, or ``BRANCH@STEP``.
 
     ``grouped`` are references of groups' branches: each group is one line more, and one is enough.
-    ``directory`` is one of all references, if there is one already.
+    ``directory`` is one of all references, if there is one already. ``counter`` is a metric that is
+    read, too, as the horizontal axis.
 
     Raises:
         NotFound, Ambiguous: a reference fits nothing, or several. InvalidInput: there are too many
@@ -55,7 +57,8 @@ def read(
     lines = _with_groups(single, len(refs), grouped)
     ids = sorted({span.segment for line in single for span in line.spans})
     metrics = chart_series.list_metrics(connection, ids, metric)
-    names = [storable(name) for name in dict.fromkeys((metrics.chosen or "loss", HELD_OUT))]
+    wanted = filter(None, (metrics.chosen or "loss", HELD_OUT, counter))
+    names = [storable(name) for name in dict.fromkeys(wanted)]
     ancestor = _ancestor(lines)
     return SideBySide(
         lines,

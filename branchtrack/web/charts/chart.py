@@ -7,7 +7,7 @@ draws nothing; `charts.plots` and `static/js/chart.js` both draw these values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from branchtrack.core.formats import metric, steps
 from branchtrack.db.browsing.buckets import Buckets, Gaps
 from branchtrack.db.metrics import Series
+from branchtrack.web.charts.axes import ToX
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
-AXES = ("step", "epoch", "time", "since")
 _MOST_GAPS = 40
 _NOTHING = 1e-6
 _LARGEST = 1e300
@@ -28,8 +28,6 @@ _LARGEST = 1e300
 FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
 _DASHES = ((), (6, 4), (2, 3), (8, 3, 2, 3))
-
-ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -261,51 +259,6 @@ def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float
         _values_at(np.array(curve.steps), np.array(_nan(curve.raw)), chosen) for curve in lines
     ]
     return [(step, [column[row] for column in columns]) for row, step in enumerate(chosen)]
-
-
-def to_steps(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the axis of steps."""
-    return step_array.astype(np.float64)
-
-
-def since(start: int) -> ToX:
-    """Return the axis of steps since ``start``."""
-    return lambda step_array: step_array.astype(np.float64) - start
-
-
-def along(by_step: Mapping[int, float]) -> ToX:
-    """Return the axis of a quantity known at some steps (epochs), linear between and beyond."""
-    places = sorted(by_step)
-    return interpolated(
-        np.array(places, np.float64), np.array([by_step[step] for step in places], np.float64)
-    )
-
-
-def hours(points: Series | Buckets) -> ToX:
-    """Return the axis of hours spent training, without waits between a node and its resume."""
-    steps, times = points.steps, points.times
-    if steps.size < 2:
-        return interpolated(np.zeros(1), np.zeros(1))
-    # Of a step: stretches differ in length.
-    taken, count = np.diff(times), np.diff(steps)
-    usual = float(np.median(taken / count))
-    taken = np.where((taken < 0) | (taken > 50 * count * max(usual, 1e-3)), usual * count, taken)
-    spent = np.concatenate(([0.0], np.cumsum(taken))) / 3600.0
-    return interpolated(steps.astype(np.float64), spent)
-
-
-def interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
-    """Return the axis of a quantity known at some steps, linear between and beyond them."""
-
-    def to_x(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
-        if places.size < 2:
-            return np.full(step_array.size, values[0] if values.size else 0.0)
-        slope = (values[-1] - values[0]) / (places[-1] - places[0])
-        beyond = np.maximum(step_array - places[-1], 0) * slope
-        both: NDArray[np.float64] = np.interp(step_array, places, values) + beyond
-        return both
-
-    return to_x
 
 
 def _of_points(series: Series) -> Buckets:

@@ -12,8 +12,9 @@ import numpy as np
 
 from branchtrack.analysis.courses import difference
 from branchtrack.db.browsing.buckets import Buckets
-from branchtrack.web.charts import chart
-from branchtrack.web.charts.chart import Chart, Line, ToX
+from branchtrack.web.charts import axes, chart
+from branchtrack.web.charts.axes import ToX
+from branchtrack.web.charts.chart import Chart, Line
 from branchtrack.web.svg.marks import TRUNK
 from branchtrack.web.view.comparison import Comparison, Side
 from branchtrack.web.view.tree import change_words
@@ -43,9 +44,9 @@ def build_charts(
     )
     origin = comparison.fork_step or 0 if axis == "since" else 0
     common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
-    axes = [to_a, *[to_b] * len(at)]
+    marked = [to_a, *[to_b] * len(at)]
     common["guides"] = [
-        float(to_x(np.array([step]))[0]) for to_x, step in zip(axes, at, strict=False)
+        float(to_x(np.array([step]))[0]) for to_x, step in zip(marked, at, strict=False)
     ]
     upper = chart.chart(
         lines,
@@ -80,7 +81,7 @@ def build_charts(
 def _lines(
     comparison: Comparison,
     series: tuple[Buckets, Buckets],
-    axes: tuple[ToX, ToX],
+    both: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
     """Return the trunk once, then each branch from the fork on, without empty lines."""
@@ -88,8 +89,8 @@ def _lines(
     lines = []
     if comparison.fork_step is not None:
         trunk: dict[str, Any] = {"name": "shared", "style": TRUNK, "upto": after, "named": False}
-        lines.append(chart.line(series[0], to_x=axes[0], **trunk, **shared))
-    for side, whole, to_x in zip((comparison.a, comparison.b), series, axes, strict=True):
+        lines.append(chart.line(series[0], to_x=both[0], **trunk, **shared))
+    for side, whole, to_x in zip((comparison.a, comparison.b), series, both, strict=True):
         changes = [(n.step, change_words(n.changes)) for n in reversed(comparison.changes(side))]
         lines.append(
             chart.line(
@@ -108,16 +109,19 @@ def _lines(
 def _axes(comparison: Comparison, axis: str, a: Buckets, b: Buckets) -> tuple[ToX, ToX]:
     if axis == "since":
         start = comparison.fork_step or 0
-        return chart.since(start), chart.since(start)
+        return axes.since(start), axes.since(start)
     if axis == "epoch":
         return _epochs(comparison.a), _epochs(comparison.b)
     if axis == "time":
-        return chart.hours(a), chart.hours(b)
-    return chart.to_steps, chart.to_steps
+        return axes.hours(a), axes.hours(b)
+    if (counter := axes.counter(axis)) is not None:
+        in_a, in_b = comparison.pair(counter)
+        return axes.counted(in_a), axes.counted(in_b)
+    return axes.to_steps, axes.to_steps
 
 
 def _epochs(side: Side) -> ToX:
-    return chart.along({node.step: node.epoch for node in side.line})
+    return axes.along({node.step: node.epoch for node in side.line})
 
 
 def _from_zero(

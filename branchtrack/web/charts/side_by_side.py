@@ -13,8 +13,9 @@ from branchtrack.analysis.comparison.side_by_side import Line as Side
 from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.courses import difference
 from branchtrack.db.browsing.buckets import Buckets
-from branchtrack.web.charts import chart
-from branchtrack.web.charts.chart import Chart, Line, ToX
+from branchtrack.web.charts import axes, chart
+from branchtrack.web.charts.axes import ToX
+from branchtrack.web.charts.chart import Chart, Line
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 from branchtrack.web.view.tree import change_words
 
@@ -43,12 +44,12 @@ def build_charts(
     """Return the curves, and below them the differences to the base on the same axis."""
     metric, fork_step = several.metric, several.fork_step
     curves = [several.curve(line, metric) for line in several.lines]
-    axes = [
+    by_line = [
         _to_x(several, side, axis, curve) for side, curve in zip(several.lines, curves, strict=True)
     ]
     shared: dict[str, Any] = {"weight": weight, "limit": _LIMIT, "window": window}
-    lines = _lines(several, curves, axes, shared)
-    to_base = axes[several.base]
+    lines = _lines(several, curves, by_line, shared)
+    to_base = by_line[several.base]
     common: dict[str, Any] = {
         "x_name": axis,
         "weight": weight,
@@ -67,7 +68,7 @@ def build_charts(
             **shared,
         )
         for side, curve, to_x, style in zip(
-            several.lines, curves, axes, styles(several), strict=True
+            several.lines, curves, by_line, styles(several), strict=True
         )
         if side is not base
     ]
@@ -83,16 +84,20 @@ def build_charts(
 
 
 def _lines(
-    several: SideBySide, curves: list[Buckets], axes: list[ToX], shared: dict[str, Any]
+    several: SideBySide, curves: list[Buckets], by_line: list[ToX], shared: dict[str, Any]
 ) -> list[Line]:
     """Return the trunk once, then each line from where all part, without empty ones."""
     after = -1 if several.fork_step is None else several.fork_step
     lines = []
     if several.fork_step is not None:
         trunk: dict[str, Any] = {"name": "shared", "style": TRUNK, "upto": after, "named": False}
-        lines.append(chart.line(curves[several.base], to_x=axes[several.base], **trunk, **shared))
+        lines.append(
+            chart.line(curves[several.base], to_x=by_line[several.base], **trunk, **shared)
+        )
     changes = several.changes()
-    for side, curve, to_x, style in zip(several.lines, curves, axes, styles(several), strict=True):
+    for side, curve, to_x, style in zip(
+        several.lines, curves, by_line, styles(several), strict=True
+    ):
         marks = [
             (node.step, change_words(node.changes))
             for sides, node in changes
@@ -114,7 +119,10 @@ def _lines(
 
 def _to_x(several: SideBySide, side: Side, axis: str, curve: Buckets) -> ToX:
     if axis == "since":
-        return chart.since(several.fork_step or 0)
+        return axes.since(several.fork_step or 0)
     if axis == "epoch":
-        return chart.along({node.step: node.epoch for node in side.above})
-    return chart.hours(curve) if axis == "time" else chart.to_steps
+        return axes.along({node.step: node.epoch for node in side.above})
+    if axis == "time":
+        return axes.hours(curve)
+    counter = axes.counter(axis)
+    return axes.to_steps if counter is None else axes.counted(several.curve(side, counter))

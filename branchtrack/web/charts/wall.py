@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.db.views.chart_series import OWN, Metrics
-from branchtrack.web.charts import chart, timeline, tree_chart
-from branchtrack.web.charts.chart import BARE_FOOT, FOOT, Chart, ToX
+from branchtrack.web.charts import axes, chart, timeline, tree_chart
+from branchtrack.web.charts.axes import ToX
+from branchtrack.web.charts.chart import BARE_FOOT, FOOT, Chart
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView, change_words
 
@@ -28,8 +27,6 @@ _OFFERED = 40
 _LEAD = 1500
 #: Pixels of the first chart and of each other one, without the labels of the axis.
 _TALL, _SHORT = 200, 120
-#: Names of metrics that count something and can be a horizontal axis.
-_COUNTERS = ("token", "sample", "example", "flos")
 #: Metrics that are steps or measured rarely: an average would hide when they change.
 _PLAIN = ("lr", "learning_rate", "epoch")
 
@@ -38,7 +35,7 @@ Window = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class Look:
-    """How a wall is drawn: ``axis`` is one of `chart.AXES` or a metric, ``window`` is in steps."""
+    """How a wall is drawn: ``axis`` is one of `axes.AXES` or a metric, ``window`` is in steps."""
 
     axis: str = "step"
     log: bool = False
@@ -49,7 +46,7 @@ class Look:
     @property
     def counter(self) -> str | None:
         """Return the metric that is the horizontal axis, if one is."""
-        return None if self.axis in chart.AXES else self.axis
+        return axes.counter(self.axis)
 
     @property
     def is_of_steps(self) -> bool:
@@ -97,15 +94,6 @@ def choose(metrics: Metrics, requested: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or ("loss",)
 
 
-def counters(metrics: Metrics) -> list[str]:
-    """Return the metrics that are offered as horizontal axes: counters, and no rates of them."""
-    return [
-        name
-        for name in metrics.names
-        if any(word in name.lower() for word in _COUNTERS) and "per_second" not in name.lower()
-    ]
-
-
 def offered(metrics: Metrics, names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return the metrics to choose from, under a heading each for the script's and the others."""
     listed = list(dict.fromkeys([*names, *metrics.names]))[:_OFFERED]
@@ -139,9 +127,9 @@ def build(
     of positions of all curves of a chart.
     """
     shown = timeline.domain(branches, look.window)
-    axes = {view.name: _axis(tree, view, read, names, look) for view in read.drawn}
+    by_branch = {view.name: _axis(tree, view, read, names, look) for view in read.drawn}
     charts = [
-        _chart(tree, read, name, look, axes.__getitem__, shown, points)
+        _chart(tree, read, name, look, by_branch.__getitem__, shown, points)
         for name in names
         if any(part.steps.size for part in read.buckets.get(name, {}).values())
     ]
@@ -213,16 +201,14 @@ def _on_one_axis(charts: Sequence[Chart], shown: Domain, look: Look) -> list[Cha
 
 def _axis(tree: TreeView, view: BranchView, read: Curves, names: Sequence[str], look: Look) -> ToX:
     if look.axis == "since":
-        return chart.since(view.start)
+        return axes.since(view.start)
     if look.axis == "epoch":
-        return chart.along(_epochs(tree, view))
+        return axes.along(_epochs(tree, view))
     if look.axis == "time":
-        return chart.hours(read.of(tree, view, names[0]))
+        return axes.hours(read.of(tree, view, names[0]))
     if look.counter is None:
-        return chart.to_steps
-    counted = read.of(tree, view, look.counter)
-    known = ~np.isnan(counted.last)
-    return chart.interpolated(counted.steps[known].astype(np.float64), counted.last[known])
+        return axes.to_steps
+    return axes.counted(read.of(tree, view, look.counter))
 
 
 def _epochs(tree: TreeView, view: BranchView) -> dict[int, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request, url_for
@@ -12,11 +12,11 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack.analysis.comparison import payloads, payloads_weights, reading
 from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.comparison.sides import Directory
-from branchtrack.core.names import is_id_prefix
+from branchtrack.core.names import is_id_prefix, storable
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web import formats
-from branchtrack.web.charts import chart, comparison, plots
+from branchtrack.web.charts import axes, chart, comparison, plots
 from branchtrack.web.charts import side_by_side as side_by_side_charts
 from branchtrack.web.charts.guides import steps_to_mark
 from branchtrack.web.input import query
@@ -65,6 +65,7 @@ def show() -> AnyResponse:
         facts=compared.facts(),
         interventions=compared.interventions(),
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
+        axes=axes.choices(compared.metrics, chosen["axis"]),
         filters=_filters(),
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
     )
@@ -165,6 +166,7 @@ def _several() -> AnyResponse:
         shares=payloads.shares(several, documents),
         surroundings=payloads.surroundings(several, documents),
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
+        axes=axes.choices(several.metrics.names, chosen["axis"]),
         filters=filters,
         bases=[(line.ref, line.name) for line in several.lines],
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
@@ -199,9 +201,16 @@ def _read_several(
 ) -> SideBySide:
     base, metric = request.args.get("base") or None, request.args.get("metric") or None
     several = reading.read(
-        connection, refs, grouped=grouped, base=base, metric=metric, directory=directory
+        connection,
+        refs,
+        grouped=grouped,
+        base=base,
+        metric=metric,
+        counter=_counter(),
+        directory=directory,
     )
     _check_metric(several.metrics.names, metric)
+    _check_counter(several.metrics.names, several.buckets)
     return several
 
 
@@ -217,9 +226,15 @@ def _read(*, whole: bool = False) -> Comparison:
     a, b = _references("branches", "as RUN/BRANCH")
     metric, window = request.args.get("metric") or None, query.window()
     with services().database.read() as connection:
-        compared = read(connection, a, b, metric, window=window, whole=whole)
+        compared = read(connection, a, b, metric, counter=_counter(), window=window, whole=whole)
     _check_metric(compared.metrics, request.args.get("metric") or None)
+    _check_counter(compared.metrics, compared.buckets)
     return compared
+
+
+def _counter() -> str | None:
+    """Return the metric that is the horizontal axis, if one is."""
+    return axes.counter(storable(request.args.get("x") or "step"))
 
 
 def _check_metric(names: Sequence[str], metric: str | None) -> None:
@@ -227,6 +242,12 @@ def _check_metric(names: Sequence[str], metric: str | None) -> None:
     if metric is not None and metric not in (names or (wall.FOLLOWED[0],)):
         fix = "These exist: " + ", ".join(names) + "." if names else ""
         raise NotFound("metric", metric, names, fix=fix)
+
+
+def _check_counter(names: Sequence[str], buckets: Mapping[str, Any]) -> None:
+    if (counter := _counter()) is not None and counter not in buckets:
+        allowed = ", ".join([*axes.AXES, *axes.counters(names)])
+        raise InvalidInput("x", counter, f"{allowed}, or a metric that was logged")
 
 
 def _from_ticks() -> AnyResponse:
@@ -255,7 +276,7 @@ def _options() -> dict[str, Any]:
     query.choice("settings", _SETTINGS)
     query.choice("bands", _BANDS)
     return {
-        "axis": query.choice("x", chart.AXES),
+        "axis": request.args.get("x") or "step",
         "log": query.choice("y", ("linear", "log")) == "log",
         "weight": query.weight(chart.SMOOTHING, 0.6),
         "window": query.window(),

@@ -18,7 +18,7 @@ from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import TreeSummary
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web import formats
-from branchtrack.web.charts import chart, plots, timeline, tree_chart, wall
+from branchtrack.web.charts import axes, chart, plots, timeline, tree_chart, wall
 from branchtrack.web.charts.chart import Chart
 from branchtrack.web.charts.guides import steps_to_mark
 from branchtrack.web.charts.wall import Curves, Look
@@ -155,7 +155,7 @@ def requested_metrics() -> tuple[str, ...]:
 def read_look() -> Look:
     """Return how the address wants the charts."""
     return Look(
-        axis=request.args.get("x") or chart.AXES[0],
+        axis=request.args.get("x") or "step",
         log=query.choice("y", ("linear", "log")) == "log",
         weight=query.weight(chart.SMOOTHING, 0.6),
         window=query.window(),
@@ -239,16 +239,9 @@ def around(run: str, branch: str, step: int | None = None, span: int = 0) -> dic
 def choices(metrics: Metrics, names: Sequence[str], look: Look) -> Mapping[str, Any]:
     """Return the selected and the available choices of the charts."""
     weights = [(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING]
-    axes = [
-        ("step", "step"),
-        ("epoch", "epoch"),
-        ("time", "hours trained"),
-        ("since", "since fork"),
-    ]
-    offered = [*wall.counters(metrics)[:3], *([look.counter] if look.counter else [])]
     return {
         "x": look.axis,
-        "axes": axes + [(name, name) for name in dict.fromkeys(offered)],
+        "axes": axes.choices(metrics.names, look.axis),
         "y": "log" if look.log else "linear",
         "smooth": f"{look.weight:g}",
         "weights": weights,

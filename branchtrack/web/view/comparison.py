@@ -184,13 +184,14 @@ def read(
     b_ref: str,
     metric: str | None,
     *,
+    counter: str | None = None,
     window: tuple[int | None, int | None] = (None, None),
     whole: bool = False,
 ) -> Comparison:
     """Return the comparison of two branches (``run/branch``), read in six statements.
 
     Long curves come in buckets, but as points at the steps of the table, and in a short window;
-    ``whole``: all points.
+    ``whole``: all points. ``counter`` is a metric that is read, too, as the horizontal axis.
 
     Raises:
         NotFound: a run or branch does not exist. InvalidInput: both are the same branch.
@@ -229,7 +230,7 @@ def read(
     buckets = course_series.read_buckets(
         connection,
         sorted(highs),
-        list(dict.fromkeys((chosen, HELD_OUT))),
+        list(dict.fromkeys(filter(None, (chosen, HELD_OUT, counter)))),
         cuts=_cuts(sides, ancestor),
         highs=highs,
         few=courses.ALL if whole else course_series.FEW,

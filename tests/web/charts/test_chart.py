@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from branchtrack.db.metrics import Series
-from branchtrack.web.charts import chart
+from branchtrack.web.charts import axes, chart
 
 
 def series(values: list[float], first: int = 1) -> Series:
@@ -22,7 +22,7 @@ def line(found: Series, **options: object) -> chart.Line:
         "style": 0,
         "weight": 0.0,
         "limit": 100,
-        "to_x": chart.to_steps,
+        "to_x": axes.to_steps,
     }
     return chart.line(found, **{**common, **options})
 
@@ -119,17 +119,3 @@ def test_rows_are_sampled_over_all_branches() -> None:
     assert len(rows) == 10
     assert rows[0] == (1, [5.0, None]) and rows[-1] == (150, [None, 1.0])
     assert chart.sampled([]) == []
-
-
-def test_epochs_go_on_beyond_the_last_node() -> None:
-    to_x = chart.along({0: 0.0, 100: 1.0, 200: 3.0})
-    assert to_x(np.array([0, 50, 150, 300])).tolist() == [0.0, 0.5, 2.0, 4.5]
-    assert chart.along({7: 2.0})(np.array([1, 9])).tolist() == [2.0, 2.0]
-    assert chart.along({})(np.array([1])).tolist() == [0.0]
-
-
-def test_hours_leave_out_the_wait_before_a_resume() -> None:
-    times = np.concatenate([np.arange(100) * 36.0, 1e6 + np.arange(100) * 36.0])
-    found = Series(np.arange(200), np.ones(200), times)
-    assert chart.hours(found)(np.array([199]))[0] == pytest.approx(199 * 36 / 3600)
-    assert chart.hours(Series.empty())(np.array([3])).tolist() == [0.0]

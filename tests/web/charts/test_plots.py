@@ -8,8 +8,8 @@ from operator import sub
 import numpy as np
 
 from branchtrack.db.metrics import Series
+from branchtrack.web.charts import axes, plots
 from branchtrack.web.charts import chart as charts_chart
-from branchtrack.web.charts import plots
 from branchtrack.web.charts.chart import Chart
 from tests.web import dom
 
@@ -25,7 +25,7 @@ def chart(*values: list[float], log: bool = False, fill: bool = False, limit: in
                 style=number,
                 weight=0.6,
                 limit=limit,
-                to_x=charts_chart.to_steps,
+                to_x=axes.to_steps,
                 changes=[(1, "lr 1 → 2")],
             )
         )

@@ -194,3 +194,21 @@ def test_a_group_of_more_than_eight_is_a_band(own: Site) -> None:
     assert line["name"] == "many" and (line["low"][-1], line["high"][-1]) == (0, 8)
     every = "&".join(f"with=digits/n-{number}" for number in range(9))
     assert "9 branches, groups or nodes" in own.get(f"/compare?{every}", 422).one("h1").text
+
+
+@pytest.mark.parametrize("query", [THREE, "/compare?" + TWO])
+def test_lines_are_drawn_over_what_was_counted(own: Site, query: str) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    main.log("num_tokens", range(1, 41), [512.0 * step for step in range(1, 41)])
+    for name in ("cooler", "hot"):
+        line = main.grower.fork(main.head, name, lr=1e-4)
+        line.log("loss", [41, 42], [0.4, 0.3])
+        line.log("num_tokens", [41, 42], [30_000.0, 40_000.0])
+    query = query.replace("gpt2-docs", "digits")
+    page = own.get(f"{query}&x=num_tokens")
+    assert page.by_role("link", "num_tokens")[-1]["aria-current"] == "true"
+    lines = {line["name"]: line for line in data_of(own, page)["lines"]}
+    assert lines["cooler"]["xs"][-2:] == [30_000, 40_000] and data_of(own, page)["fork"] == 20_480
+    refused = own.get(f"{query}&x=nope", 422)
+    assert "x" in refused.text and "num_tokens" in refused.text
