@@ -1,6 +1,7 @@
 """What pages of a large tree cost the server: CPU time and bytes, and how both grow with the tree.
 
     python -m tests.benchmarks.bench_pages [--branches 60] [--nodes 80] [--steps 14500] [--rounds 3]
+        [--trials 200]
 
 A tree is grown through the functions that a training uses, then each page is asked for through a
 client in this process. The least CPU time of a few rounds is told, which other programs on the
@@ -26,7 +27,9 @@ from branchtrack.db.schema import open_database
 from branchtrack.web import shared_answers
 from branchtrack.web.app import create_app
 from tests.web import seeds
+from tests.web.tried import make_trial
 
+PAIRS = 50
 _LIVE = {"HX-Request": "true", "HX-Target": "div#live"}
 
 
@@ -39,14 +42,19 @@ class Cost:
     compressed: int
 
 
-def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cost]:
-    """The cost of each page of a tree whose every branch has so many nodes and steps."""
+def measure(branches: int, nodes: int, steps: int, rounds: int, trials: int) -> dict[str, Cost]:
+    """The cost of each page of a tree whose every branch has so many nodes and steps.
+
+    From its newest node so many changes were tried, each in `PAIRS` pairs.
+    """
     # Each answer is made anew.
     shared_answers.MOMENT = -1.0
     with tempfile.TemporaryDirectory() as folder:
         config = load(Path(folder) / "home")
         database, store = open_database(config, create=True), open_store(config.store)
         last = grow(seeds.Grower(database, store, "big"), branches, nodes, steps)
+        for number in range(trials):
+            try_from(last, number)
         client = create_app(config, database, store, token=None).test_client()
         live = re.search(r'hx-get="([^"]+)"', client.get("/runs/big").text)
         assert live is not None and last.head is not None
@@ -58,6 +66,8 @@ def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cos
             "live, changed": ("/runs/big", _LIVE),
             "node": (f"/nodes/{last.head.id}", {}),
             "steer": (steer, {}),
+            "trials": ("/runs/big/trials", {}),
+            "trials (API)": ("/api/v1/runs/big/trials", {}),
             "compare": (f"/compare?a=big/main&b=big/{last.branch.name}", {}),
         }
         costs = {name: cost(client, *page, rounds) for name, page in pages.items()}
@@ -92,6 +102,13 @@ def grow(grower: seeds.Grower, branches: int, nodes: int, steps: int) -> seeds.L
     return line
 
 
+def try_from(line: seeds.Line, number: int) -> None:
+    """A trial of the newest node whose branches were removed since."""
+    assert line.head is not None
+    pairs = [(2 + n / 100, 1.99 + n / 100) for n in range(PAIRS)]
+    make_trial(line.grower, line.head, pairs, group=f"trial-{number}", is_grown=False)
+
+
 def cost(client: FlaskClient, path: str, headers: dict[str, str], rounds: int) -> Cost:
     """What an address costs: the least of some rounds after a first."""
     spent = []
@@ -107,6 +124,12 @@ def cost(client: FlaskClient, path: str, headers: dict[str, str], rounds: int) -
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("branches", 60), ("nodes", 80), ("steps", 14_500), ("rounds", 3)):
+    for name, default in (
+        ("branches", 60),
+        ("nodes", 80),
+        ("steps", 14_500),
+        ("rounds", 3),
+        ("trials", 200),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     print(table(measure(**vars(parser.parse_args()))))

@@ -12,8 +12,8 @@ from tests.benchmarks import bench_pages
 def test_ten_times_the_nodes_cost_a_page_at_most_three_times_as_much(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = bench_pages.measure(branches=8, nodes=30, steps=2000, rounds=5)
-    large = bench_pages.measure(branches=8, nodes=300, steps=2000, rounds=5)
+    small = bench_pages.measure(branches=8, nodes=30, steps=2000, rounds=5, trials=100)
+    large = bench_pages.measure(branches=8, nodes=300, steps=2000, rounds=5, trials=400)
     with capsys.disabled():
         print(f"\n{bench_pages.table(small)}\n\n{bench_pages.table(large)}")
     for name, cost in large.items():
