@@ -17,6 +17,7 @@ from branchtrack.web.svg import timeline
 from branchtrack.web.svg.marks import mark_kind, ticks
 from branchtrack.web.svg.timeline import Domain, Lane, LaneMark
 from branchtrack.web.view.tree import BranchView, TreeView, change_words
+from branchtrack.web.view.trials import Tried
 
 #: Steps shown of a run that has just begun.
 _FIRST = 50
@@ -77,7 +78,8 @@ class Drawing:
                 parent=places.get(view.origin.branch_id) if view.origin else None,
                 live=view.is_live,
                 marks=_marks(
-                    of_branch.get(view.branch.id, []), root, _hidden_parent(tree, view, places)
+                    [_mark(node, root, tree.tried) for node in of_branch.get(view.branch.id, [])],
+                    _hidden_parent(tree, view, places),
                 ),
             )
             for view in branches
@@ -111,8 +113,7 @@ def _hidden_parent(tree: TreeView, view: BranchView, places: Mapping[str, int]) 
     return parent.name if parent is not None and parent.branch.id not in places else ""
 
 
-def _marks(of_branch: Sequence[NodeSummary], root: str, hidden_parent: str) -> tuple[LaneMark, ...]:
-    marks = [_mark(node, root) for node in of_branch]
+def _marks(marks: list[LaneMark], hidden_parent: str) -> tuple[LaneMark, ...]:
     if marks and hidden_parent:
         first, words = marks[0], f"fork of {hidden_parent}"
         label = f"{words} · {first.label}" if first.label else words
@@ -120,16 +121,16 @@ def _marks(of_branch: Sequence[NodeSummary], root: str, hidden_parent: str) -> t
     return tuple(marks)
 
 
-def _mark(node: NodeSummary, root: str) -> LaneMark:
+def _mark(node: NodeSummary, root: str, tried: Tried) -> LaneMark:
     change_text = change_words(node.changes)
-    names = ", ".join(change.name for change in node.changes)
-    return LaneMark(
-        node.step,
-        mark_kind(node.kind, bool(node.changes)),
-        f"{change_text or node.kind} · step {steps(node.step)}",
-        f"{root}/nodes/{node.id}",
-        change_text if len(change_text) <= _LABEL else names,
-    )
+    label = change_text
+    if len(label) > _LABEL:
+        label = ", ".join(change.name for change in node.changes)
+    title = f"{change_text or node.kind} · step {steps(node.step)}"
+    if (line := tried.by_node.get(node.id)) is not None:
+        title, label = f"{title} · {line.text}", f"{label} · {line.words}"
+    kind = mark_kind(node.kind, bool(node.changes))
+    return LaneMark(node.step, kind, title, f"{root}/nodes/{node.id}", label)
 
 
 def _round_up(step: int) -> int:

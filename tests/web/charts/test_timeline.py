@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_log import Log
 from branchtrack.db.views.tree_nodes import Thinning
 from branchtrack.web.charts import timeline
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.tree import TreeView, standing_nodes
+from branchtrack.web.view.trials import Tried
 from tests.web import seeds
 from tests.web.conftest import Site
+from tests.web.tried import make_trial
 
 
 def view(site: Site, name: str, now: float, only: tuple[str, ...] = ()) -> TreeView:
@@ -77,3 +81,15 @@ def test_a_branch_whose_parent_has_no_lane_says_what_it_forked_from(site: Site) 
     assert alone.parent is None and alone.marks[0].label.startswith("fork of cooler · weight_decay")
     assert alone.marks[0].title.startswith("fork of cooler · ")
     assert not any("fork of" in mark.title for mark in (*main.marks, *alone.marks[1:]))
+
+
+def test_a_change_that_was_tried_has_its_verdict_beside_its_mark(own: Site) -> None:
+    main = own.lines["main"]
+    change = main.commit("intervention", 50, {"lr": 5e-3})
+    pairs = [(2.0, 1.99), (2.1, 2.088), (1.9, 1.891), (2.05, 2.04)]
+    trial = make_trial(main.grower, change, pairs, subject=change.id, is_grown=False)
+    tree = replace(view(own, "digits", 0.0), tried=Tried.of([trial]))
+    (lane,) = timeline.Drawing.of(tree, tree.branches, Domain(0, 100)).lanes
+    (mark,) = [each for each in lane.marks if each.label]
+    assert mark.label.startswith("lr ") and mark.label.endswith(" · helps")
+    assert mark.title.endswith("step 50 · helps −0.010")
