@@ -31,7 +31,7 @@ def trial_lines(trial: dict[str, Any]) -> list[str]:
     if trial["floor"]:
         fields.append(("floor", f"{formats.metric(trial['floor'])} at the same seed, unchanged"))
     if trial["error"]:
-        fields.append(("error", trial["error"]))
+        fields.append(("why" if trial["state"] == "cancelled" else "error", trial["error"]))
     if trial["group"]:
         fields.append(("branches", f"group {trial['group']}"))
     lines = field_lines(fields)
@@ -46,7 +46,7 @@ def change_lines(change: dict[str, Any]) -> list[str]:
     lines = [f"{change['label']}: {words}"]
     if change["effect"] is not None:
         lines.append(f"  effect {effect_words(change)}, {formats.plural(change['pairs'], 'pair')}")
-    if change["verdict"] != "pending":
+    if change["verdict"] != "pending" and change["effect"] is not None:
         lines.append(f"  margin {formats.metric(change['margin'])}: less than that does not matter")
     if change["why"]:
         lines.append(f"  {change['why']}")
@@ -118,7 +118,8 @@ def summary_words(counts: dict[str, Any]) -> str:
         f"{counts['none']} without effect",
         f"{counts['inconclusive']} inconclusive",
     ]
-    return ", ".join([*parts, *([f"{counts['untried']} not tried"] if counts["untried"] else [])])
+    others = (("pending", "still trained"), ("untried", "not tried"))
+    return ", ".join([*parts, *(f"{counts[n]} {words}" for n, words in others if counts[n])])
 
 
 def _is_over(pair: dict[str, Any]) -> bool:

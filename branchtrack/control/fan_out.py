@@ -160,7 +160,7 @@ def plan_branches(connection: Connection, order: ForkOrder) -> Plan:
     starts = [nodes.find(connection, ref) for ref in order.nodes]
     _check_nodes(order, starts)
     declared = resume_settings(connection, starts[0])
-    grid = _grid(order.grid, declared)
+    grid = value_lists.grid_lists(order.grid, declared)
     combinations = value_lists.combinations(order.settings, grid, declared)
     value_lists.check_count(len(combinations) * len(starts))
     several = len(starts) > 1
@@ -243,22 +243,6 @@ def _start(
         return nodes.get(connection, node.parent_id), settings
     before = reversal.settings_before(node, resume_settings(connection, node))
     return node, {**before, **settings}
-
-
-def _grid(grid: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the values of each setting of a grid that is given as lists, or as texts."""
-    values: dict[str, list[Any]] = {}
-    for name, listed in grid.items():
-        if isinstance(listed, str):
-            listed = [listed]
-        elif not isinstance(listed, (list, tuple)):
-            raise InvalidInput(name, listed, "a list of values")
-        for value in listed:
-            is_text = isinstance(value, str)
-            more = value_lists.grid_values([(name, value)], declared)[name] if is_text else [value]
-            values.setdefault(name, []).extend(more)
-        values.setdefault(name, [])
-    return values
 
 
 def _check_nodes(order: ForkOrder, starts: Sequence[Node]) -> None:

@@ -161,6 +161,10 @@ def _tables(connection: Connection) -> Iterator[Problem]:
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
+        # The metadata has a table once its module was imported.
+        from branchtrack.db.browsing import tables as _browsing  # noqa: F401
+        from branchtrack.db.orders import tables as _orders  # noqa: F401
+
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         for difference in compare_metadata(context, metadata):
             yield Problem("database", "", f"has other tables than it should: {difference}")

@@ -296,6 +296,17 @@ def code_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
     return None
 
 
+def codes_of_branches(
+    connection: Connection, branch_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return what ran in the first process of each branch, by branch, if it was recorded."""
+    query = select(segments.c.branch_id, segments.c.code).where(
+        segments.c.branch_id.in_(list(branch_ids)), segments.c.code.is_not(None)
+    )
+    rows = connection.execute(query.order_by(segments.c.position.desc()))
+    return {row.branch_id: row.code for row in rows if row.code is not None}
+
+
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
     """Return the segment that a process of this machine took after ``since``, if it took one."""
     query = (

@@ -63,9 +63,9 @@ class PromoteBody(Body):
 
 
 class TrialSide(Answer):
-    """One training of a pair."""
+    """One training of a pair; the branch is null if it is gone."""
 
-    branch: str
+    branch: str | None
     launch: str | None
     state: str
     value: Number | None
@@ -188,6 +188,7 @@ class VerdictCounts(Answer):
     hurt: int
     none: int
     inconclusive: int
+    pending: int
     untried: int
 
 

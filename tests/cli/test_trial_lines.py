@@ -81,10 +81,13 @@ def test_a_review_is_a_table_and_a_sentence(capsys: pytest.CaptureFixture[str]) 
         **change(effect=-0.1, low=-0.2, high=-0.05, why=None),
     }
     untried = {**row, "effect": None, "verdict": None, "words": None, "why": "no updates are left"}
-    counts = {"helped": 1, "hurt": 0, "none": 0, "inconclusive": 0, "untried": 1}
+    counts = {"helped": 1, "hurt": 0, "none": 0, "inconclusive": 0, "pending": 0, "untried": 1}
     trial_lines.print_review({"changes": [row, untried], **counts})
     out = capsys.readouterr().out
     assert "lr 0.1 → 0.2" in out and "not tried" in out and "aaaaaaaa: no updates are left" in out
     sentence = "1 helped, 0 hurt, 0 without effect, 0 inconclusive, 1 not tried"
     assert out.endswith(f"{sentence}\n")
     assert trial_lines.summary_words({**counts, "untried": 0}).endswith("0 inconclusive")
+    assert trial_lines.summary_words({**counts, "pending": 2}).endswith(
+        "2 still trained, 1 not tried"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -399,3 +401,16 @@ def test_both_kinds_of_database_are_judged(database: Database, store: Store) -> 
         kinds = [problem.kind for problem in integrity.of_database(connection)]
         assert integrity.of_node(connection, made[3].id) is not None
     assert sorted(kinds) == ["block", "node", "node", "series", "series"]
+
+
+def test_a_new_process_knows_all_tables_of_a_healthy_postgresql(
+    postgres: str, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "branchtrack", "--home", str(tmp_path / "home")]
+    told = subprocess.run(
+        [*words, "--database-url", postgres, "verify", "--all"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -144,7 +144,7 @@ class Readers:
             for row in review.changes
         ]
         most = 100 if detail else answers.MOST
-        counts = ("helped", "hurt", "none", "inconclusive", "untried")
+        counts = ("helped", "hurt", "none", "inconclusive", "pending", "untried")
         return answers.plain(
             {
                 "trials": answers.cut(tried, most, "trials"),

@@ -147,6 +147,9 @@ class SideBySide:
         since = self.curve(line, metric).cut(-1 if self.fork_step is None else self.fork_step, None)
         is_higher = is_higher_better(metric)
         values, steps = (since.high, since.high_step) if is_higher else (since.low, since.low_step)
+        if line.members:
+            # A group is ranked by the mean that is drawn, not by its luckiest member.
+            values, steps = since.last, since.steps
         known = np.flatnonzero(np.isfinite(values))
         ends = np.flatnonzero(np.isfinite(since.last))
         if not known.size:

@@ -10,24 +10,28 @@ from sqlalchemy import Connection
 from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core.records import Node
 from branchtrack.core.trials import labels
-from branchtrack.core.trials.judging import WORDS
+from branchtrack.core.trials.judging import PENDING, WORDS
 from branchtrack.core.trials.outcomes import shown, standing, summary
 from branchtrack.core.trials.records import RUNNING, SAME, Pair, Side, Spec, Trial, TrialHead
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import groups, trials
 
-#: What is said of a change that is not judged yet.
-PENDING = "pending"
 
+def trial(
+    connection: Connection, record: Trial, names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a trial as `heads` does, with its pairs and what they come to.
 
-def trial(connection: Connection, record: Trial) -> dict[str, Any]:
-    """Return a trial as `heads` does, with its pairs and what they come to."""
+    Branches are named as they are now; one that is gone has no name. ``names`` are those by id, if
+    they were read already.
+    """
     (head,) = heads(connection, [record])
+    names = trials.branch_names(connection, record) if names is None else names
     return {
         **head,
         "trained_steps": record.trained_steps,
         "floor": record.floor if record.kind == SAME else record.spec.floor,
-        "pairs": [_pair(pair) for pair in record.pairs],
+        "pairs": [_pair(pair, names) for pair in record.pairs],
     }
 
 
@@ -204,7 +208,7 @@ def _change(record: TrialHead, arm: int) -> dict[str, Any]:
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: Pair, names: Mapping[str, str]) -> dict[str, Any]:
     control, changed = pair.sides[0] if pair.sides else None, _values(pair.sides[1:])
     first = pair.difference(0) if len(pair.sides) > 1 else None
     return {
@@ -216,7 +220,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "changed": changed[0] if changed else None,
         "difference": None if first is None else first.value,
         "values": [None if control is None else control.value, *changed],
-        "sides": [None if side is None else _side(side) for side in pair.sides],
+        "sides": [None if side is None else _side(side, names) for side in pair.sides],
     }
 
 
@@ -224,9 +228,9 @@ def _values(sides: Sequence[Side | None]) -> list[float | None]:
     return [None if side is None else side.value for side in sides]
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "branch": side.branch,
+        "branch": names.get(side.branch_id),
         "launch": side.launch or None,
         "state": side.state,
         "value": side.value,

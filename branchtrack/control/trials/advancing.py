@@ -19,6 +19,7 @@ from branchtrack.control import launch as orders
 from branchtrack.control.launch import CheckedOrder
 from branchtrack.control.trials.endings import end, side_now
 from branchtrack.control.trials.planning import side_order
+from branchtrack.control.trials.sameness import changed_code
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import as_name, free_name
 from branchtrack.core.records import Group, Node
@@ -82,13 +83,16 @@ def advance(database: Database, store: Store, trial_id: str) -> Trial:
             return trial
         pairs = [_pair_now(connection, trial, pair) for pair in trial.pairs]
         starts = nodes.by_ids(connection, trial.spec.nodes)
+        is_over = all(pair.is_over for pair in pairs)
+        purged = [ref for ref in trial.spec.nodes if ref not in starts]
+        is_whole = is_over and not purged
+        changed = changed_code(connection, trial.spec, pairs) if is_whole else ""
     verdicts: list[Verdict | None] = [*trial.verdicts]
-    if purged := [ref for ref in trial.spec.nodes if ref not in starts]:
+    if purged:
         return _finish(database, trial, pairs, verdicts, FAILED, f"Node {purged[0]} was purged.")
-    is_over = all(pair.is_over for pair in pairs)
     if pairs and is_over:
         verdicts = [*judged(trial, pairs)]
-        if failure := _failure(trial, pairs):
+        if failure := changed or _failure(trial, pairs):
             return _finish(database, trial, pairs, verdicts, FAILED, failure)
         if _is_settled(trial.spec, pairs, verdicts):
             return _finish(database, trial, pairs, verdicts, SETTLED)

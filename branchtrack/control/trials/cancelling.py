@@ -7,7 +7,7 @@ from branchtrack.control.trials.endings import end
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.trials.outcomes import unjudged
-from branchtrack.core.trials.records import CANCELLED, RUNNING, Trial
+from branchtrack.core.trials.records import CANCELLED, CANCELLED_SIDE, RUNNING, Trial
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import trials
 from branchtrack.errors import InvalidInput
@@ -33,7 +33,7 @@ def cancel_trial(database: Database, ref: str, *, actor: Actor | str, reason: st
         saved = trials.save(
             connection,
             trial,
-            pairs=end(connection, trial.pairs, who.label, "Cancelled."),
+            pairs=end(connection, trial.pairs, who.label, CANCELLED_SIDE),
             verdicts=unjudged(trial, trial.pairs, why),
             state=CANCELLED,
             error=cause or f"Cancelled by {who.label}.",

@@ -26,7 +26,7 @@ from branchtrack.errors import InvalidInput
 
 #: The error that a trial makes at most: a verdict `helps` or `hurts` of a change without effect.
 ERROR = 0.05
-STEPS, REPEATS, MOST_REPEATS = 100, 8, 100
+STEPS, REPEATS = 100, 8
 #: What is compared at the end, if nothing else is said: the first that the run has logged.
 METRICS = ("eval_loss", "loss")
 
@@ -172,7 +172,7 @@ def _arms(order: TrialOrder, declared: Mapping[str, Setting]) -> list[Arm]:
         return [Arm("nothing changed")] if order.same else []
     if own := [name for name in (*order.settings, *order.grid) if name in labels.OF_TRIALS]:
         raise InvalidInput(own[0], order.settings.get(own[0]), "other settings: a trial sets it")
-    grid = {name: value_lists.listed(declared.get(name), v) for name, v in order.grid.items()}
+    grid = value_lists.grid_lists(order.grid, declared)
     return [
         Arm(labels.of_settings(settings), settings)
         for combination in value_lists.combinations(order.settings, grid, declared)
@@ -197,7 +197,11 @@ def _intervention(connection: Connection, node: Node) -> tuple[Node, dict[str, A
         start = nodes.get(connection, node.parent_id)
         settings = {c.name: c.after for c in node.changes if c.name not in labels.OF_TRIALS}
         return start, {}, Arm(labels.of_node(node), settings)
-    before = reversal.settings_before(node, resume_settings(connection, node))
+    try:
+        before = reversal.settings_before(node, resume_settings(connection, node))
+    except InvalidInput as error:
+        allowed = "a node whose own change can be taken back"
+        raise InvalidInput("intervention", node.id, allowed, what=error.what) from error
     return node, before, Arm(labels.of_node(node))
 
 
@@ -208,8 +212,8 @@ def check_size(order: TrialOrder) -> None:
         InvalidInput: naming the one that is refused.
     """
     least = 1 if order.same else looks.FEWEST
-    if not isinstance(order.repeats, int) or not least <= order.repeats <= MOST_REPEATS:
-        allowed = f"a whole number from {least} to {MOST_REPEATS}"
+    if not isinstance(order.repeats, int) or not least <= order.repeats <= looks.MOST:
+        allowed = f"a whole number from {least} to {looks.MOST}"
         raise InvalidInput("repeats", order.repeats, allowed)
     if not isinstance(order.steps, int) or order.steps < 1:
         raise InvalidInput("steps", order.steps, "a whole number of updates, 1 or more")
@@ -255,12 +259,14 @@ def _margin(
     if margin is None:
         return None
     is_share = isinstance(margin, str) and margin.strip().endswith("%")
+    # Python reads 1_0 as 10.
+    is_plain = "_" not in str(margin)
     allowed = "a number of 0 or more in the unit of the metric, or a share of it such as 0.5%"
     try:
         number = float(str(margin).strip().removesuffix("%"))
     except ValueError:
         raise InvalidInput("margin", margin, allowed) from None
-    if not math.isfinite(number) or number < 0:
+    if not is_plain or not math.isfinite(number) or number < 0:
         raise InvalidInput("margin", margin, allowed)
     if not is_share:
         return number

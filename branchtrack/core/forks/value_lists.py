@@ -89,6 +89,26 @@ def grid_values(
     return grid
 
 
+def grid_lists(grid: Mapping[str, Any], declared: Mapping[str, Setting]) -> dict[str, list[Any]]:
+    """Return the values of each setting of a grid that is given as lists, or as texts.
+
+    Raises:
+        InvalidInput: a setting has neither.
+    """
+    values: dict[str, list[Any]] = {}
+    for name, listed in grid.items():
+        if isinstance(listed, str):
+            listed = [listed]
+        elif not isinstance(listed, (list, tuple)):
+            raise InvalidInput(name, listed, "a list of values")
+        for value in listed:
+            is_text = isinstance(value, str)
+            more = grid_values([(name, value)], declared)[name] if is_text else [value]
+            values.setdefault(name, []).extend(more)
+        values.setdefault(name, [])
+    return values
+
+
 def check_count(count: int) -> None:
     """Refuse more branches than one order may create.
 

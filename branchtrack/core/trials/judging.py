@@ -14,6 +14,8 @@ from typing import Any
 from branchtrack.core.trials.looks import FEWEST
 
 HELPS, HURTS, NONE, INCONCLUSIVE = "helps", "hurts", "none", "inconclusive"
+#: What is said of a change that is not judged yet.
+PENDING = "pending"
 #: As people read them.
 WORDS = {
     HELPS: "helps",
@@ -124,7 +126,7 @@ def judge(
             why = "every pair diverged on both sides"
         return Verdict(INCONCLUSIVE, effect, None, None, None, why=why, **facts)
     if spread <= 1e-12 * max(1e-30, float(np.abs(values).max())):
-        why = "the repeats do not differ from each other: nothing in them is drawn at random"
+        why = "all differences are the same, so that they have no interval"
         return Verdict(INCONCLUSIVE, effect, None, None, None, why=why, **facts)
     error = spread / math.sqrt(values.size)
     reach = quantile(values.size - 1, level) * error + floor

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SHARES = (0.5, 0.75, 1.0)
 #: Fewer pairs have no useful interval.
 FEWEST = 3
+#: The most repeats of a trial.
+MOST = 100
 _PATHS, _SEED = 400_000, 20261130
 #: What is left of the error for the imprecision of the simulation (0.035 % of paths, one sigma).
 _KEPT = 0.98

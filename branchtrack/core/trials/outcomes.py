@@ -6,7 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, NONE, Verdict, judge
+from branchtrack.core.formats import plural
+from branchtrack.core.trials import looks
+from branchtrack.core.trials.judging import (
+    HELPS,
+    HURTS,
+    INCONCLUSIVE,
+    NONE,
+    PENDING,
+    Verdict,
+    judge,
+)
 from branchtrack.core.trials.records import (
     RUNNING,
     SAME,
@@ -67,21 +77,41 @@ def standing(trials: Iterable[AnyTrial]) -> dict[str, AnyTrial]:
 
 
 def _judged(trial: TrialHead, pairs: Sequence[Pair], arm: int) -> Verdict:
-    spec = trial.spec
+    spec, distinct = trial.spec, differences(pairs, arm)
     verdict = judge(
-        differences(pairs, arm),
+        distinct,
         spec.level(len(pairs)),
         higher_is_better=spec.higher_is_better,
         margin=spec.margin,
         floor=spec.floor,
     )
+    alike = sum(pair.difference(arm) is not None for pair in pairs) - len(distinct)
+    if not verdict.is_settled:
+        verdict = _advised(verdict, alike, looks.MOST - spec.repeats)
     if trial.kind != SAME or verdict.verdict == NONE or not verdict.pairs:
         return verdict
     why = "not the same bits at the same seed: the largest difference is the floor of later trials"
     return replace(verdict, verdict=INCONCLUSIVE, more=None, why=why)
 
 
+def _advised(verdict: Verdict, alike: int, most: int) -> Verdict:
+    """Return an inconclusive verdict with what would help if that is not more repeats.
+
+    ``alike`` pairs repeated others to the bit; a trial may have ``most`` repeats more.
+    """
+    if alike:
+        count = plural(alike, "pair repeats", "pairs repeat")
+        why = f"{count} another to the bit and counts for nothing: nothing is drawn at random after"
+        why = f"{why} the node, so only pairs from other nodes (--at) would add to it"
+        return replace(verdict, more=None, why="; ".join(filter(None, [verdict.why, why])))
+    if verdict.more is not None and verdict.more > most:
+        why = f"it would take about {verdict.more:,} repeats more, and a trial has {looks.MOST} at"
+        return replace(verdict, more=None, why=f"{why} most; more --steps may show more")
+    return verdict
+
+
 def summary(verdicts: Sequence[str]) -> dict[str, int]:
-    """Return how many verdicts there are of each kind: ``helped hurt none inconclusive``."""
+    """Return how many there are of each kind: ``helped hurt none inconclusive pending``."""
     words = {"helped": HELPS, "hurt": HURTS, "none": NONE, "inconclusive": INCONCLUSIVE}
+    words["pending"] = PENDING
     return {word: sum(verdict == kind for verdict in verdicts) for word, kind in words.items()}

@@ -15,6 +15,8 @@ RUNNING, SETTLED, CANCELLED, FAILED = "running", "settled", "cancelled", "failed
 STATES = (RUNNING, SETTLED, CANCELLED, FAILED)
 #: The states of one side of a pair; the last three are final.
 ORDERED, DONE, DIVERGED, LOST = "ordered", "done", "diverged", "failed"
+#: Why a side is lost whose trial was cancelled.
+CANCELLED_SIDE = "Cancelled."
 #: The kind of the group that a trial's branches belong to.
 GROUP = "trial"
 

@@ -15,6 +15,7 @@ from branchtrack.core.trials.outcomes import standing
 from branchtrack.core.trials.records import RUNNING, SAME, Pair, Spec, Trial, TrialHead
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.orders.tables import trials
+from branchtrack.db.tables import branches
 from branchtrack.errors import InvalidInput, NotFound
 
 #: The columns of a trial whose pairs are left out once it is over: lists show verdicts, and the
@@ -167,6 +168,17 @@ def of_groups(connection: Connection, group_ids: Collection[str]) -> dict[str, T
     """Return the trials whose branches are one of these groups, by the group's id."""
     listed = _listed(connection, trials.c.group_id.in_(list(group_ids)))
     return {trial.group_id: trial for trial in listed if trial.group_id}
+
+
+def branch_names(connection: Connection, trial: Trial) -> dict[str, str]:
+    """Return the names of a trial's branches by id, without those that were deleted."""
+    ids = {side.branch_id for pair in trial.pairs for side in pair.sides if side is not None}
+    query = select(branches.c.id, branches.c.name).where(
+        branches.c.run_id == trial.run_id,
+        branches.c.id.in_(sorted(ids)),
+        branches.c.trashed_at.is_(None),
+    )
+    return {row.id: row.name for row in connection.execute(query)}
 
 
 def running(connection: Connection) -> list[Trial]:

@@ -104,8 +104,9 @@ def promote(trial_id: str, body: models.PromoteBody) -> Any:
         trial = trials.find(connection, trial_id)
         run = runs.get_run(connection, trial.run_id).name
         ref = trial.id if body.branch is None else f"{run}/{body.branch}"
-        if body.branch is not None and body.branch not in trial.branches:
-            raise InvalidInput("branch", body.branch, ", ".join(trial.branches) or "none is left")
+        names = trials.branch_names(connection, trial).values()
+        if body.branch is not None and body.branch not in names:
+            raise InvalidInput("branch", body.branch, ", ".join(names) or "none is left")
     kept = promotion.promote(database, ref, body.name, actor=actor(), reason=body.reason)
     return {"run": run, "branch": kept.name}
 

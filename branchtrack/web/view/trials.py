@@ -11,12 +11,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from branchtrack.analysis.trials.payloads import PENDING
 from branchtrack.analysis.trials.sentences import effect_words
 from branchtrack.core import formats
-from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, Verdict
+from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, PENDING, Verdict
 from branchtrack.core.trials.outcomes import standing
-from branchtrack.core.trials.records import RUNNING, SAME, Trial, TrialHead
+from branchtrack.core.trials.records import CANCELLED_SIDE, RUNNING, SAME, Trial, TrialHead
 from branchtrack.web.svg import pairs
 from branchtrack.web.svg.pairs import Interval, PairMark
 
@@ -142,7 +141,10 @@ class PairRow:
         for side, words in ((self.changed, "with the change"), (self.control, "without it")):
             if side is not None and side.note in ("diverged", "failed"):
                 return f"{side.note} {words}"
-        return "not yet" if self.changed is not None else ""
+        if self.changed is None:
+            return ""
+        notes = [side.note for side in (self.changed, self.control) if side is not None]
+        return "cancelled" if "cancelled" in notes else "not yet"
 
 
 def pair_rows(record: Trial, arm: int, branches: Mapping[str, str]) -> list[PairRow]:
@@ -154,8 +156,8 @@ def pair_rows(record: Trial, arm: int, branches: Mapping[str, str]) -> list[Pair
             if side is None
             else SideCell(
                 side.value,
-                _NOTES.get(side.state, ""),
-                side.error,
+                "cancelled" if side.error == CANCELLED_SIDE else _NOTES.get(side.state, ""),
+                "" if side.error == CANCELLED_SIDE else side.error,
                 branches.get(side.branch_id, ""),
                 side.launch,
             )

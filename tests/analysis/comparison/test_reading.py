@@ -83,3 +83,7 @@ def test_a_group_is_one_line_of_its_members(forked: tuple[Tree, list[Node]]) -> 
     settings = {row.name: row.values for row in several.settings()}
     assert settings["lr"][1] == "1e-3 to 0.1"
     assert several.ranking("loss")[0].line.name == "sweep"
+    # The mean of both is what is ranked, not the better one of them.
+    rank = alone.ranking("loss")[0]
+    band = alone.curve(alone.lines[0], "loss").cut(alone.fork_step or 0, None)
+    assert rank.best == band.last.min() and rank.last == band.last[-1]

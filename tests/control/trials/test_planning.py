@@ -97,10 +97,11 @@ def test_what_changes_nothing_has_one_arm_without_settings(sqlite_database: Data
         ({"settings": {"lr": "x2"}, "margin": "much"}, "margin"),
         ({"settings": {"lr": "x2"}, "margin": -1}, "margin"),
         ({"settings": {"lr": "x2"}, "margin": "nan"}, "margin"),
+        ({"settings": {"lr": "x2"}, "margin": "1_0"}, "margin"),
         ({"settings": {"lr": "x2"}, "name": "a name"}, "name"),
         ({"settings": {"lr": "x2"}, "nodes": []}, "node"),
         ({"settings": {"lr": "x2"}, "nodes": ["demo@10", "demo@10"]}, "node"),
-        ({"nodes": ["demo@10"], "intervention": True}, "without_change"),
+        ({"nodes": ["demo@10"], "intervention": True}, "intervention"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_by_its_field(

@@ -91,7 +91,7 @@ def test_the_same_bits_on_both_sides_are_no_effect_however_few_pairs() -> None:
 def test_equal_metrics_of_different_states_show_nothing_yet() -> None:
     # An accuracy on few samples may be the same by chance.
     verdict = judged([0.0, 0.0, 0.0, 0.0])
-    assert verdict.verdict == INCONCLUSIVE and "nothing in them is drawn" in verdict.why
+    assert verdict.verdict == INCONCLUSIVE and "all differences are the same" in verdict.why
 
 
 def test_repeats_that_do_not_differ_have_no_interval() -> None:

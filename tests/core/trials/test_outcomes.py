@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from branchtrack.core.trials.judging import HELPS, INCONCLUSIVE
 from branchtrack.core.trials.outcomes import judged, standing, summary, unjudged
 from tests.core.trials import made_up
@@ -31,7 +33,7 @@ def test_a_verdict_that_there_is_does_not_change_with_later_pairs() -> None:
 
 def test_a_summary_counts_verdicts() -> None:
     counts = summary(["helps", "helps", "hurts", "pending"])
-    assert counts == {"helped": 2, "hurt": 1, "none": 0, "inconclusive": 0}
+    assert counts == {"helped": 2, "hurt": 1, "none": 0, "inconclusive": 0, "pending": 1}
 
 
 def test_between_two_looks_nothing_is_concluded() -> None:
@@ -62,3 +64,20 @@ def test_a_repeat_that_is_not_the_same_bits_says_so_and_is_not_a_matter_of_repea
     (verdict,) = judged(trial, trial.pairs)
     assert (verdict.verdict, verdict.more) == (INCONCLUSIVE, None)
     assert verdict.why.startswith("not the same bits at the same seed")
+
+
+def test_pairs_that_repeat_others_to_the_bit_are_said_to_need_other_nodes() -> None:
+    first = made_up.pairs((2.0, 1.9))[0]
+    alike = tuple(replace(first, number=number) for number in (1, 2, 3))
+    (verdict,) = judged(made_up.trial(pairs=alike), alike)
+    assert (verdict.verdict, verdict.pairs, verdict.more) == (INCONCLUSIVE, 1, None)
+    assert "2 pairs repeat another to the bit" in verdict.why and "--at" in verdict.why
+
+
+def test_more_repeats_than_a_trial_may_have_are_no_advice() -> None:
+    rows = [(2.0, 2.0 + value) for value in (0.01, -0.009, 0.011, -0.01)]
+    (verdict,) = judged(made_up.trial(None, *rows), made_up.pairs(*rows))
+    assert verdict.more is None and "a trial has 100 at most" in verdict.why
+    near = [(2.0, 2.0 + value) for value in (0.01, 0.002, 0.011, 0.004)]
+    (verdict,) = judged(made_up.trial(None, *near), made_up.pairs(*near))
+    assert verdict.verdict == INCONCLUSIVE and verdict.more is not None and not verdict.why

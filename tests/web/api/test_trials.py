@@ -155,6 +155,11 @@ def test_a_branch_of_its_own_is_made_of_a_trial_s(own: Site, node: str) -> None:
     post(own, path, 422, {"name": "main", "branch": over.branches[0]})
     kept = post(own, path, 200, {"name": "kept", "branch": over.branches[0]}).json
     assert kept == {"run": "digits", "branch": "kept"}
+    sides = own.client.get(f"{API}/trials/{over.id}").get_json()["pairs"][0]["sides"]
+    assert [side["branch"] for side in sides] == ["kept", over.branches[1]]
+    post(own, f"{API}/trials/{over.id}/remove", 200, {})
+    sides = own.client.get(f"{API}/trials/{over.id}").get_json()["pairs"][0]["sides"]
+    assert [side["branch"] for side in sides] == ["kept", None]
 
 
 def test_a_run_without_changes_has_an_empty_review(own: Site) -> None:

@@ -13,6 +13,7 @@ from branchtrack.cli.launch_options import order_asking
 from branchtrack.cli.output import echo, emit
 from branchtrack.cli.trial_lines import print_review
 from branchtrack.cli.trial_progress import detach_trials, train_trials
+from branchtrack.core.formats import plural
 
 if TYPE_CHECKING:
     from branchtrack.control.trials.review import Reviewed
@@ -103,5 +104,5 @@ def _show(rows: list[Reviewed], dry_run: bool, as_json: bool) -> None:
     print_review(payload)
     if dry_run:
         planned = sum(row.order is not None for row in rows)
-        echo(f"would make {planned} trials of {payload['steps']:,} updates at most")
+        echo(f"would make {plural(planned, 'trial')} of {payload['steps']:,} updates at most")
         echo("Nothing was created: this was a dry run.")

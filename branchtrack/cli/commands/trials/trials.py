@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,33 +47,33 @@ def trials(
 ) -> None:
     """List the trials of a RUN, or show a TRIAL by its id with its pairs.
 
+    With a RUN, --go-on and --cancel are of all its trials that are not over.
+
     \b
     Example: branchtrack trials demo
              branchtrack trials 3fa9
              branchtrack trials 3fa9 --go-on
              branchtrack trials 3fa9 --remove
     """
-    from branchtrack.db.orders import trials as rows
-
     if sum((go_on, cancel, remove)) > 1:
         raise click.UsageError("--go-on, --cancel and --remove cannot be combined.")
     with line.database() as database:
-        if (heads := _of_run(database, refs)) is not None:
-            if go_on or cancel or remove:
-                raise click.UsageError("Name trials by their ids, not a run.")
+        heads = _of_run(database, refs)
+        if heads is not None and remove:
+            raise click.UsageError("Name the trials to remove by their ids, not by a run.")
+        if heads is not None and not (go_on or cancel):
             _list(database, heads, as_json)
             return
-        with database.read() as connection:
-            chosen = [rows.find(connection, ref) for ref in refs]
+        chosen = _trials(database, refs) if heads is None else [*_open(heads)]
         if remove:
             _remove(database, chosen, reason, as_json)
             return
         if cancel:
             chosen = _cancelled(database, chosen, reason)
-        if go_on:
+        if go_on and chosen:
             trust.require(line, database)
             chosen = train_trials(line, database, chosen, slots, quiet=as_json)
-        if len(chosen) > 1:
+        if heads is not None or len(chosen) > 1:
             _list(database, chosen, as_json)
         else:
             show_trial(database, chosen[0], as_json)
@@ -92,6 +92,28 @@ def _of_run(database: Database, refs: tuple[str, ...]) -> list[TrialHead] | None
             return rows.of_run(connection, runs.find_run(connection, refs[0]).id)
         except NotFound:
             return None
+
+
+def _open(heads: Sequence[TrialHead]) -> Iterator[Trial]:
+    """Yield the trials that are not over."""
+    from branchtrack.core.trials.records import Trial
+
+    for head in heads:
+        if isinstance(head, Trial):
+            yield head
+
+
+def _trials(database: Database, refs: tuple[str, ...]) -> list[Trial]:
+    from branchtrack.db.orders import trials as rows
+    from branchtrack.errors import Ambiguous, NotFound
+
+    with database.read() as connection:
+        try:
+            return [rows.find(connection, ref) for ref in refs]
+        except Ambiguous:
+            raise
+        except NotFound as error:
+            raise NotFound("run or trial", error.facts["ref"]) from None
 
 
 def _cancelled(database: Database, chosen: list[Trial], reason: str) -> list[Trial]:

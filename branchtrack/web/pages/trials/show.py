@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.analysis.trials import payloads, sentences
-from branchtrack.control.trials import cancelling, planning, promotion, removal
+from branchtrack.control.trials import cancelling, promotion, removal
 from branchtrack.core import actors, formats
 from branchtrack.core.records import Branch, Run
+from branchtrack.core.trials import looks
 from branchtrack.core.trials.records import SAME, Trial
 from branchtrack.db import runs
 from branchtrack.db.orders import trials
@@ -84,9 +85,9 @@ def _read(connection: Connection, run: str, trial: str) -> tuple[Run, Trial]:
 def _render(run: str, trial: str, error: InvalidInput | None = None) -> Response:
     with services().database.read() as connection:
         run_record, record = _read(connection, run, trial)
-        payload = payloads.trial(connection, record)
         branches = [b for b in runs.list_branches(connection, record.run_id) if not b.trashed_at]
-    names = {branch.id: branch.name for branch in branches}
+        names = {branch.id: branch.name for branch in branches}
+        payload = payloads.trial(connection, record, names)
     rows = [view.pair_rows(record, arm, names) for arm in range(len(record.spec.arms))]
     higher = record.spec.higher_is_better
     return respond(
@@ -131,7 +132,7 @@ def _members(record: Trial, branches: list[Branch]) -> list[str]:
 
 def _more(record: Trial) -> str:
     """Return the address of the form that orders the same trial with more repeats."""
-    fields: Mapping[str, Any] = view.more_repeats(record, planning.MOST_REPEATS)
+    fields: Mapping[str, Any] = view.more_repeats(record, looks.MOST)
     node = record.subject or record.spec.nodes[0]
     with_run = {"run": request.view_args["run"]} if request.view_args else {}
     return url_for("trial_order.form", node_id=node, **with_run, **fields)

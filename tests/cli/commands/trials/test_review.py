@@ -16,7 +16,7 @@ def test_a_dry_run_lists_the_changes_and_what_they_cost(
     samples.grown(sqlite_database, store)
     told = call("review", "demo", "--steps", "5", "--repeats", "4", "--dry-run")
     assert told.code == 0 and "lr 0.01 → 0.02" in told.out and "not tried" in told.out
-    assert "would make 1 trials of 40 updates at most" in told.out
+    assert "would make 1 trial of 40 updates at most" in told.out
     payload = call("review", "demo", "--steps", "5", "--dry-run", "--budget", "9", "--json").json
     assert payload["steps"] == 0 and "budget" in payload["changes"][0]["why"]
     assert call("trials", "demo", "--json").json == []

@@ -92,4 +92,9 @@ def test_a_dry_run_says_what_is_trained_at_most(
     assert "24 trainings of 5 updates at most: 120 updates" in told.out
     assert "judged after 4, 6, 8 pairs" in told.out and "Nothing was created" in told.out
     assert json.loads(call(*words, "--json").out)["launches"] == 24
+    grid = ["trial", "demo@10", "--grid", "lr=x0.5,x3", "weight_decay=0.1", "--dry-run", "--json"]
+    assert json.loads(call(*grid).out)["changes"] == [
+        "lr=x0.5 weight_decay=0.1",
+        "lr=x3 weight_decay=0.1",
+    ]
     assert call("trials", "demo", "--json").json == []

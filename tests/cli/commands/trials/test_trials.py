@@ -60,11 +60,24 @@ def test_a_trial_is_cancelled_and_its_branches_are_removed(
     assert call("trials", other.id, "--json").json["verdict"] == "helps"
 
 
-@pytest.mark.parametrize("option", ["--go-on", "--cancel", "--remove"])
-def test_a_whole_run_is_not_ended(call: Call, trial: Trial, option: str) -> None:
-    assert call("trials", "demo", option).code == 2
+def test_all_open_trials_of_a_run_are_cancelled_and_no_other(
+    call: Call, sqlite_database: Database, store: Store, trial: Trial
+) -> None:
+    samples.train_all(sqlite_database, store, trial, *CLEAR)
+    others = [samples.ordered(sqlite_database, store).id for _ in range(2)]
+    assert call("trials", "demo", "--remove").code == 2
+    cancelled = call("trials", "demo", "--cancel", "--json").json
+    assert {each["id"]: each["state"] for each in cancelled} == dict.fromkeys(others, "cancelled")
+    assert call("trials", "demo", "--cancel", "--json").json == []
+    assert call("trials", "demo", "--go-on", "--json").json == []
+
+
+def test_options_that_exclude_each_other_and_unknown_names_are_refused(
+    call: Call, trial: Trial
+) -> None:
     assert call("trials", trial.id, "--go-on", "--cancel").code == 2
-    assert call("trials", "nobody").code == 2
+    told = call("trials", "nobody")
+    assert told.code == 2 and "no run or trial 'nobody'" in told.err
 
 
 def test_what_is_left_of_a_trial_is_trained(

@@ -16,6 +16,7 @@ from tests.web.tried import NAN, TRAINS, make_trial
 
 #: Four pairs of which the change helps by about 0.01.
 HELPFUL = [(2.0, 1.99), (2.1, 2.088), (1.9, 1.891), (2.05, 2.04)]
+NEARLY = [(2.0, 1.99), (2.1, 2.098), (1.9, 1.889), (2.05, 2.046)]
 UNCLEAR = [(2.0, 1.9), (2.1, 2.2), (1.9, 1.91), (2.05, 2.04)]
 
 
@@ -94,7 +95,7 @@ def test_the_picture_is_described_for_those_who_do_not_see_it(own: Site) -> None
 
 
 def test_what_is_inconclusive_says_how_much_would_settle_it_and_leads_there(own: Site) -> None:
-    page = own.get(path_of(ordered(own, UNCLEAR, reason="")))
+    page = own.get(path_of(ordered(own, NEARLY, reason="")))
     assert "s-waiting" in page.heading("inconclusive").one(class_="chip").classes
     assert "repeats more" in facts_of(page)["to settle it"]
     (more,) = page.by_role("link", "a new trial with them")
@@ -238,3 +239,12 @@ def test_a_trial_of_many_pairs_is_read_in_few_statements(own: Site) -> None:
     with statements(own) as seen:
         own.get(path_of(trial))
     assert 0 < len(seen) <= MOST, seen
+
+
+def test_trainings_of_a_cancelled_trial_are_not_said_to_have_failed(own: Site) -> None:
+    trial = ordered(own, [(TRAINS, TRAINS)], state=RUNNING, repeats=4)
+    post(own, trial, "cancel", reason="enough")
+    page = own.get(path_of(trial))
+    (row,) = page.table("Pairs of lr=x0.9")
+    assert (row["control"], row["changed"], row["difference"]) == ("cancelled",) * 3
+    assert "failed" not in page.text and "margin" not in facts_of(page)
