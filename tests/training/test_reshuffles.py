@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import branchtrack
 from branchtrack.core.records import Launch
 from branchtrack.errors import InvalidInput
 from branchtrack.training.data.redraws import WORDS
@@ -25,6 +26,12 @@ CASES: dict[str, dict[str, Any]] = {
         "data": fed("random", points("numpy"), num_workers=2, persistent_workers=True)
     },
     "accumulation": {"accumulation": 2, "max_steps": 8},
+    "a mixture in order": {
+        "data": fed("sequential", lambda: branchtrack.mixture({"a": loops.Points()}, seed=1))
+    },
+    "a live dataset in order": {
+        "data": fed("sequential", lambda: branchtrack.LiveDataset({"a": loops.Points()}, seed=1))
+    },
     "the last batch dropped": {"data": fed("random", None, drop_last=True)},
 }
 

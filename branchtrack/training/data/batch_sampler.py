@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, Sampler, SequentialSampler
 
 from branchtrack.training.data import redraws
 from branchtrack.training.data.keyed import Batch
+from branchtrack.training.settings.dataset_settings import DRAWS_ITEMS
 
 #: A collate function that creates its own generator does so in one of the first batches.
 _EARLY = 3
@@ -107,8 +108,12 @@ class Batches(Sampler[list[Any]]):
         """Return up to which sample an epoch may be redrawn after its first ``samples`` samples, so
         that the same are trained on; ``samples`` if its order is not random, or not known.
         """
-        if not self._is_plain or isinstance(self.sampler, SequentialSampler):
+        if not self._is_plain:
             return samples
+        if isinstance(self.sampler, SequentialSampler):
+            # Items that the dataset draws itself are random in whatever order they come.
+            if not getattr(self.sampler.data_source, DRAWS_ITEMS, False):
+                return samples
         end = len(self.sampler)
         # Those of an incomplete batch that is dropped stay what they are.
         return end - (end - samples) % int(self.batch_size) if self.drop_last else end

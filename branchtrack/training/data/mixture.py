@@ -13,7 +13,7 @@ from branchtrack.core.builtin_settings import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.data.arguments import check_length, check_seed, check_weights
-from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX
+from branchtrack.training.settings.dataset_settings import DRAWS_ITEMS, EFFECT, MARK, PREFIX
 
 _MOST = 1e9
 
@@ -63,6 +63,7 @@ class Mixture(Dataset[Any]):
         self.length, self.seed = length or sum(sizes.values()), seed
         declared = {f"mixture.{name}": _setting(name) for name in self.datasets}
         setattr(self, MARK, declared)
+        setattr(self, DRAWS_ITEMS, True)
         initial = sizes if weights is None else weights
         check_weights(initial, sizes)
         self._weights: dict[str, float] = {}

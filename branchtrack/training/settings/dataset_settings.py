@@ -22,6 +22,8 @@ from branchtrack.training.settings.shard_datasets import ShardDatasets
 
 #: The attribute in which an object keeps its declarations, by names without the prefix.
 MARK = "_branchtrack_settings"
+#: The attribute of datasets whose items are draws: another order of them is another draw.
+DRAWS_ITEMS = "_branchtrack_draws_items"
 PREFIX = "data."
 EFFECT = "from the next sample"
 #: Attributes in which wrappers keep what they wrap: torch's, and branchtrack's own.

@@ -24,7 +24,7 @@ from branchtrack.training.data.live import sources
 from branchtrack.training.data.live.drawing import Draws
 from branchtrack.training.data.live.readers import Reader
 from branchtrack.training.data.live.sources import Source
-from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX
+from branchtrack.training.settings.dataset_settings import DRAWS_ITEMS, EFFECT, MARK, PREFIX
 
 _ATTRIBUTE = SETTING.removeprefix(PREFIX)
 
@@ -82,6 +82,7 @@ class LiveDataset(Dataset[Any]):
         self._note(self._composition)
         self.length = length or sum(shard.count for shard in first.values())
         setattr(self, MARK, {_ATTRIBUTE: _SETTING})
+        setattr(self, DRAWS_ITEMS, True)
 
     @property
     def composition(self) -> Composition:
