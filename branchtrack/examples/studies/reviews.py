@@ -66,6 +66,15 @@ def column() -> tuple[str, Column]:
     return "helped / hurt / no effect / inconclusive / not tried", cell
 
 
+def remark(plan: Plan) -> str:
+    """Return what the column counts, in a sentence."""
+    return (
+        f"The last column is of the runs with seed {min(plan.seeds)}: their first {_CHANGES} "
+        f"changes were put to trials of up to {_REPEATS} pairs, judged by the validation loss "
+        f"{_EVALUATIONS * plan.every} updates later (`branchtrack review`)."
+    )
+
+
 def run_of(outcome: Outcome) -> str:
     """Return the name of the run that an outcome is of."""
     return outcome.run.partition("/")[0]

@@ -78,3 +78,4 @@ def test_the_column_counts_the_verdicts(counts: dict[str, Any], tmp_path: Path) 
     assert header.startswith("helped / hurt")
     assert cell(PLAN, [], [agent, other]) == "1 / 0 / 1 / 0 / 0"
     assert cell(PLAN, [], [nothing]) == "–"
+    assert f"seed {min(PLAN.seeds)}: their first 6 changes" in reviews.remark(PLAN)

@@ -94,7 +94,8 @@ def _conduct(
     if review:
         outcomes = reviews.reviewed(plan, folder, outcomes, _say_review)
         study = dataclasses.replace(study, columns=(*study.columns, reviews.column()))
-    home, remarks = str(folder / "home"), study.remarks(plan, outcomes)
+    home, remarks = str(folder / "home"), [*study.remarks(plan, outcomes)]
+    remarks += [reviews.remark(plan)] if review else []
     conditions = report.Conditions.here(command)
     body = report.section(study, plan, outcomes, conditions, remarks, home)
     picture = plot.svg(study, plan, outcomes)
