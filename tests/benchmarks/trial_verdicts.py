@@ -14,8 +14,9 @@ import numpy as np
 from branchtrack.core.trials.judging import HELPS, HURTS, INCONCLUSIVE, NONE, Verdict, quantile
 from branchtrack.core.trials.looks import levels, looks
 from branchtrack.core.trials.outcomes import judged
-from branchtrack.core.trials.records import DIVERGED, DONE, RUNNING, Arm, Pair, Side, Spec, Trial
+from branchtrack.core.trials.records import DIVERGED, DONE, Arm, Pair, Side, Spec
 from tests.benchmarks.trial_tasks import METRIC, End
+from tests.core.trials import made_up
 
 ERROR = 0.05
 #: How a verdict and the truth stand to each other.
@@ -94,9 +95,7 @@ def conduct(
         margin=margin,
     )
     pairs = [_pair(number, row) for number, row in enumerate(rows, 1)]
-    trial = Trial(
-        "", "", None, "trial", None, spec, (), RUNNING, (None,) * len(arms), "", "", "", 0.0, 0.0
-    )
+    trial = made_up.trial(spec, pairs=())
     for count in at:
         verdicts = judged(trial, pairs[:count])
         if count == at[-1] or all(verdict.is_settled for verdict in verdicts):
