@@ -49,6 +49,9 @@ def of_slot(
     if slots > 1 and is_set.isdisjoint(devices.THREADS):
         threads = node.environment.get("threads") or devices.share_of_threads(slots)
         assigned[devices.THREADS[0]] = str(threads)
+    if slots > 1 and is_set.isdisjoint(devices.WAITING):
+        # It changes no result, only what else the cores can do.
+        assigned[devices.WAITING[0]] = "PASSIVE"
     return assigned
 
 

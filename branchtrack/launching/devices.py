@@ -15,6 +15,9 @@ from itertools import pairwise
 DEVICES = "CUDA_VISIBLE_DEVICES"
 #: Any of these sets the number of threads of a training.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+#: Any of these says what threads do that have nothing to do. By default OpenMP's spin on a core, so
+#: that two trainings with as many threads as there are cores take 40 times as long as one.
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _UUID = re.compile(r"\(UUID: ((GPU|MIG)-[^)\s]+)\)")
 #: Seconds for the driver's own program, which may hang with its driver.
 _PATIENCE = 20.0

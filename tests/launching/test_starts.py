@@ -19,6 +19,9 @@ from branchtrack.launching import devices, starts
 from branchtrack.launching.starts import Start
 from tests.launching.helpers import change_entry_point
 
+#: What a process gets besides if others train beside it.
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 Order = Callable[..., Launch]
 
 
@@ -58,15 +61,23 @@ def test_the_threads_are_those_that_the_node_was_trained_with(
     prepared: Callable[..., Start],
 ) -> None:
     start = prepared(threads=8)
-    assert start.variables == {"OMP_NUM_THREADS": "8"}
-    assert start.facts["environment"]["slot"] == ["OMP_NUM_THREADS"]
+    assert start.variables == {"OMP_NUM_THREADS": "8", **PASSIVE}
+    assert start.facts["environment"]["slot"] == ["OMP_NUM_THREADS", "OMP_WAIT_POLICY"]
 
 
 def test_where_the_node_says_none_they_are_a_share_of_the_cores(
     prepared: Callable[..., Start],
 ) -> None:
     share = devices.share_of_threads(3)
-    assert prepared(slots=3).variables == {"OMP_NUM_THREADS": str(share)}
+    assert prepared(slots=3).variables == {"OMP_NUM_THREADS": str(share), **PASSIVE}
+
+
+@pytest.mark.parametrize("name", devices.WAITING)
+def test_what_threads_do_meanwhile_may_be_chosen(
+    prepared: Callable[..., Start], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert prepared(threads=8).variables == {"OMP_NUM_THREADS": "8"}
 
 
 @pytest.mark.parametrize("name", devices.THREADS)
@@ -85,26 +96,26 @@ def test_threads_that_are_set_anywhere_stay(
     start = prepared(threads=8, **({name: "5"} if where == "order" else {}))
     assert devices.THREADS[0] not in start.variables or name in start.variables
     assert start.variables.get(name, "5") == "5"
-    assert "slot" not in start.facts["environment"]
+    assert start.facts["environment"]["slot"] == ["OMP_WAIT_POLICY"]
 
 
 def test_a_device_is_assigned_anew(prepared: Callable[..., Start], database: Database) -> None:
     change_entry_point(database, env={devices.DEVICES: "3", "OMP_NUM_THREADS": "1"})
     start = prepared(device="GPU-a")
-    assert start.variables == {devices.DEVICES: "GPU-a"}
+    assert start.variables == {devices.DEVICES: "GPU-a", **PASSIVE}
     assert start.facts["device"] == "GPU-a"
 
 
 def test_a_device_that_the_order_chose_stays(prepared: Callable[..., Start]) -> None:
     start = prepared(device="GPU-a", threads=1, **{devices.DEVICES: "1"})
-    assert start.variables == {devices.DEVICES: "1", "OMP_NUM_THREADS": "1"}
+    assert start.variables == {devices.DEVICES: "1", "OMP_NUM_THREADS": "1", **PASSIVE}
     assert start.facts["device"] is None
 
 
 def test_no_value_of_a_variable_is_recorded(prepared: Callable[..., Start]) -> None:
     assert os.environ.get("MINE") is None
     start = prepared(threads=2, MINE="secret-looking")
-    assert start.facts["environment"]["slot"] == ["OMP_NUM_THREADS"]
+    assert start.facts["environment"]["slot"] == ["OMP_NUM_THREADS", "OMP_WAIT_POLICY"]
 
 
 def test_a_launch_ordered_before_the_project_moved_with_its_home_is_started_there(
