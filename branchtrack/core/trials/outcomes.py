@@ -101,8 +101,8 @@ def _advised(verdict: Verdict, alike: int, most: int) -> Verdict:
     """
     if alike:
         count = plural(alike, "pair repeats", "pairs repeat")
-        why = f"{count} another to the bit and counts for nothing: nothing is drawn at random after"
-        why = f"{why} the node, so only pairs from other nodes (--at) would add to it"
+        why = f"{count} another to the bit, for nothing is drawn at random after the node: only "
+        why += "pairs from other nodes (--at) would add to it"
         return replace(verdict, more=None, why="; ".join(filter(None, [verdict.why, why])))
     if verdict.more is not None and verdict.more > most:
         why = f"it would take about {verdict.more:,} repeats more, and a trial has {looks.MOST} at"
