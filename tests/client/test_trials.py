@@ -40,11 +40,11 @@ def test_a_winner_is_promoted_and_the_others_are_removed(own: Site, client: Clie
     advance(own.database, own.store, made.id)
     with pytest.raises(InvalidInput, match="helps"):
         client.promote(made.id, "cooler")
-    kept = client.promote(made.id, "cooler", branch=trial.branches[1], reason="mine")
+    kept = client.promote(made.id, "cooler", branch=samples.branches_of(trial)[1], reason="mine")
     assert (kept.run, kept.branch) == ("digits", "cooler")
     removed = client.remove_trial(made.id)
     assert (
-        removed.branches == [trial.branches[0], *trial.branches[2:]]
+        removed.branches == [samples.branches_of(trial)[0], *samples.branches_of(trial)[2:]]
         and client.trial(made.id).state == "failed"
     )
 

@@ -123,7 +123,7 @@ def test_what_a_trial_trains_is_refused_with_the_trial(
     samples.grown(sqlite_database, store)
     trial = samples.ordered(sqlite_database, store, repeats=3)
     with pytest.raises(InvalidInput, match=f"trials {trial.id} --cancel"):
-        control.delete(sqlite_database, f"demo/{trial.branches[0]}", actor="ann")
+        control.delete(sqlite_database, f"demo/{samples.branches_of(trial)[0]}", actor="ann")
 
 
 @pytest.mark.parametrize("role", ["viewer", "agent"])

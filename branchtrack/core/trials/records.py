@@ -182,11 +182,6 @@ class Trial(TrialHead):
         return max(map(abs, values), default=None)
 
     @property
-    def branches(self) -> list[str]:
-        """The names that its branches were ordered by."""
-        return [side.branch for pair in self.pairs for side in pair.sides if side and side.branch]
-
-    @property
     def side_words(self) -> list[str]:
         """What the sides of its pairs are called, the control first."""
         if self.kind == SAME:

@@ -124,6 +124,11 @@ def train_all(database: Database, store: Store, trial: Trial, *values: Any) -> T
     return advance(database, store, trial.id)
 
 
+def branches_of(trial: Trial) -> list[str]:
+    """The names that a trial's branches were ordered by."""
+    return [side.branch for pair in trial.pairs for side in pair.sides if side and side.branch]
+
+
 def open_pairs(trial: Trial) -> list[Any]:
     """The pairs that are not over."""
     return [pair for pair in trial.pairs if not pair.is_over]

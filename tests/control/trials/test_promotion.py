@@ -35,7 +35,7 @@ def test_the_best_branch_of_what_helped_gets_the_name_and_leaves_the_group(
 
 
 def test_any_branch_of_a_trial_can_be_kept(sqlite_database: Database, trial: Trial) -> None:
-    branch = promote(sqlite_database, f"demo/{trial.branches[2]}", "kept", actor="ann")
+    branch = promote(sqlite_database, f"demo/{samples.branches_of(trial)[2]}", "kept", actor="ann")
     assert branch.name == "kept"
 
 

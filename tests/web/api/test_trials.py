@@ -143,20 +143,24 @@ def test_branches_are_removed_once_it_is_over(own: Site, node: str) -> None:
     assert "still trains" in post(own, f"{API}/trials/{made['id']}/remove", 422, {}).text
     over = lost(own, node)
     removed = post(own, f"{API}/trials/{over.id}/remove", 200, {}).json
-    assert removed == {"trial": over.id, "branches": over.branches, "nodes": 12}
+    assert removed == {"trial": over.id, "branches": samples.branches_of(over), "nodes": 12}
     assert "no branches left" in post(own, f"{API}/trials/{over.id}/remove", 422, {}).text
 
 
 def test_a_branch_of_its_own_is_made_of_a_trial_s(own: Site, node: str) -> None:
     over = lost(own, node)
     path = f"{API}/trials/{over.id}/promote"
-    for body in ({"name": "x"}, {"name": "x", "branch": "main"}, {"branch": over.branches[0]}):
+    for body in (
+        {"name": "x"},
+        {"name": "x", "branch": "main"},
+        {"branch": samples.branches_of(over)[0]},
+    ):
         post(own, path, 422, body)
-    post(own, path, 422, {"name": "main", "branch": over.branches[0]})
-    kept = post(own, path, 200, {"name": "kept", "branch": over.branches[0]}).json
+    post(own, path, 422, {"name": "main", "branch": samples.branches_of(over)[0]})
+    kept = post(own, path, 200, {"name": "kept", "branch": samples.branches_of(over)[0]}).json
     assert kept == {"run": "digits", "branch": "kept"}
     sides = own.client.get(f"{API}/trials/{over.id}").get_json()["pairs"][0]["sides"]
-    assert [side["branch"] for side in sides] == ["kept", over.branches[1]]
+    assert [side["branch"] for side in sides] == ["kept", samples.branches_of(over)[1]]
     post(own, f"{API}/trials/{over.id}/remove", 200, {})
     sides = own.client.get(f"{API}/trials/{over.id}").get_json()["pairs"][0]["sides"]
     assert [side["branch"] for side in sides] == ["kept", None]

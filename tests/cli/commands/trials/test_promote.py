@@ -23,7 +23,7 @@ def trial(sqlite_database: Database, store: Store) -> Trial:
 def test_the_winner_or_a_branch_that_is_named_is_kept(call: Call, trial: Trial) -> None:
     told = call("promote", trial.id, "--name", "cooler", "--no-train", "--json")
     assert told.json == {"branch": "demo/cooler", "launch": None}
-    ref = f"demo/{trial.branches[2]}"
+    ref = f"demo/{samples.branches_of(trial)[2]}"
     told = call("promote", ref, "--name", "other", "--no-train", "--reason", "mine")
     assert told.code == 0 and "demo/other is a branch of its own." in told.err
     names = [branch["name"] for branch in call("tree", "demo", "--json").json["branches"]]

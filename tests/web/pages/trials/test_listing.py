@@ -65,6 +65,8 @@ def test_many_trials_come_by_pages(own: Site, monkeypatch: pytest.MonkeyPatch) -
     last = own.get(older["href"])
     assert len(last.table("Trials")) == 1 and last.by_role("link", "Newest")
     own.get(f"{PATH}?before=nothing", 422)
+    past = own.get(f"{PATH}?before={made[0].id}")
+    assert past.by_role("link", "Newest") and "Nothing was tried" not in past.text
 
 
 def test_a_run_without_trials_says_how_to_make_one(own: Site) -> None:
