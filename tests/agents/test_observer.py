@@ -135,7 +135,7 @@ def test_the_verdicts_of_trials_are_seen_and_their_branches_are_not(
 
 def test_a_branch_of_a_trial_sees_itself(sqlite_database: Database, store: Store) -> None:
     samples.grown(sqlite_database, store)
-    name = samples.ordered(sqlite_database, store).branches[0]
+    name = samples.branches_of(samples.ordered(sqlite_database, store))[0]
     seen = look(sqlite_database, f"demo/{name}")
     assert seen.own is not None and seen.own.name == name
     assert [each.name for each in seen.siblings] == ["main"]
