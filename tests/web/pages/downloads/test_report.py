@@ -50,4 +50,4 @@ def test_a_report_has_what_was_tried_and_its_verdicts(own: Site) -> None:
     (table,) = [t for t in page.all("table") if "verdict" in t.one("thead").text]
     cells = [cell.text for cell in table.one("tbody").all("td")]
     assert cells[:2] == ["lr=x0.9", "helps"] and cells[2].startswith("−0.0102")
-    assert "lr=x0.9: helps" in page.text
+    assert "tried: helps −0.010, 4 pairs" in page.text
