@@ -63,7 +63,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int, trials: int) -> 
             "tree": ("/runs/big", {}),
             "zoomed in": (f"/runs/big?from={steps // 2}&to={steps // 2 + 100}", {}),
             "live, unchanged": (live[1].replace("&amp;", "&"), _LIVE),
-            "live, changed": ("/runs/big", _LIVE),
+            "live, all parts": ("/runs/big", _LIVE),
             "node": (f"/nodes/{last.head.id}", {}),
             "steer": (steer, {}),
             "trials": ("/runs/big/trials", {}),
@@ -71,6 +71,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int, trials: int) -> 
             "compare": (f"/compare?a=big/main&b=big/{last.branch.name}", {}),
         }
         costs = {name: cost(client, *page, rounds) for name, page in pages.items()}
+        costs["live, a node more"] = update(client, last, rounds)
         database.close()
         return costs
 
@@ -120,6 +121,18 @@ def cost(client: FlaskClient, path: str, headers: dict[str, str], rounds: int) -
         assert answer.status_code == 200, path
     # The first one also compiles templates and statements.
     return Cost(min(spent[1:]) * 1e3, len(content), len(gzip.compress(content, 5)))
+
+
+def update(client: FlaskClient, line: seeds.Line, rounds: int) -> Cost:
+    """What an open page costs when its training has gone on and committed a node."""
+    costs = []
+    for _ in range(rounds + 1):
+        shown = re.search(r'hx-get="([^"]+)"', client.get("/runs/big").text)
+        assert shown is not None
+        line.log("loss", [line.step + 1], [2.0])
+        line.commit("checkpoint", line.step)
+        costs.append(cost(client, shown[1].replace("&amp;", "&"), _LIVE, 1))
+    return min(costs, key=lambda update: update.cpu_ms)
 
 
 if __name__ == "__main__":

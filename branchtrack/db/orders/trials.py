@@ -126,6 +126,18 @@ def of_run(connection: Connection, run_id: str) -> list[TrialHead]:
     return _heads(connection, trials.c.run_id == run_id)
 
 
+def of_tree(connection: Connection, run_id: str) -> list[TrialHead]:
+    """Return the trials of a run that its tree shows, oldest first, as `of_run` does.
+
+    They tried a change of the tree, or have branches that are not deleted.
+    """
+    standing_groups = select(branches.c.group_id).where(
+        branches.c.run_id == run_id, branches.c.trashed_at.is_(None)
+    )
+    is_shown = trials.c.subject.is_not(None) | trials.c.group_id.in_(standing_groups)
+    return _heads(connection, (trials.c.run_id == run_id) & is_shown)
+
+
 def latest(
     connection: Connection, run_id: str, limit: int, before: str | None = None
 ) -> tuple[list[TrialHead], int]:

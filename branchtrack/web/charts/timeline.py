@@ -37,7 +37,10 @@ def domain(
         planned = view.segment.max_steps if view.segment else None
         if view.is_live or not reached:
             room = max(_FIRST, _round_up(round(view.step * 1.15)))
-            high = max(high, room if planned is None else min(planned, room))
+            # A training that has gone beyond its plan may go on.
+            if planned is not None and view.step <= planned:
+                room = min(planned, room)
+            high = max(high, room)
     low, requested_high = window
     high = max(1, high if requested_high is None else requested_high)
     return Domain(min(low or 0, high - 1), high)

@@ -145,7 +145,7 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
         sums=not sent.live_only,
     )
     newest = launches.newest_of_run(connection, run_id) if outline.has_refused else None
-    tried = Tried.of(trials.of_run(connection, run_id)) if outline.has_trials else Tried()
+    tried = Tried.of(trials.of_tree(connection, run_id)) if outline.has_trials else Tried()
     tree = TreeView(outline, nodes, now(), newest, tried)
     branches = [tree.by_branch[view.branch.id] for view in branches]
     sent.check_nodes(names[0], nodes, tried)

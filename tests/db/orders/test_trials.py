@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.trials.removal import remove_branches
 from branchtrack.core.trials.records import RUNNING, Trial
 from branchtrack.db import audit, integrity, runs
 from branchtrack.db.engine import Database
@@ -109,3 +110,19 @@ def test_what_is_not_there_or_not_clear_is_said(sqlite_database: Database, store
         with pytest.raises(Ambiguous):
             trials.find(connection, "abcdef")
         assert trials.find(connection, "abcdef0123456001").id == "abcdef0123456001"
+
+
+def test_a_tree_has_the_trials_of_its_changes_and_of_its_branches(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = samples.grown(sqlite_database, store)
+    order = {"nodes": [tree_nodes[2].id], "intervention": True, "repeats": 3}
+    of_change = samples.ordered(sqlite_database, store, **order)
+    staying, removed = (samples.ordered(sqlite_database, store, repeats=3) for _ in range(2))
+    for trial in (of_change, removed):
+        samples.train_all(sqlite_database, store, trial, *CLEAR)
+        remove_branches(sqlite_database, trial.id, actor="ann")
+    with sqlite_database.read() as connection:
+        assert len(trials.of_run(connection, of_change.run_id)) == 3
+        shown = trials.of_tree(connection, of_change.run_id)
+    assert [trial.id for trial in shown] == [of_change.id, staying.id]

@@ -57,6 +57,15 @@ def test_a_run_that_has_just_begun_shows_its_first_steps(empty: Site) -> None:
     assert timeline.domain([]) == Domain(0, 1)
 
 
+def test_what_trains_beyond_its_plan_has_room_to_grow(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "long").line("main", 1000)
+    line.log("loss", [1100], [0.1])
+    line.beat()
+    tree = view(empty, "long", line.grower.began + 200)
+    assert tree.branches[0].is_live
+    assert timeline.domain(tree.branches).high > 1100
+
+
 def test_a_window_wins(site: Site) -> None:
     tree = view(site, "gpt2-docs", 0.0)
     assert timeline.domain(tree.branches, (500, None)) == Domain(500, 2000)

@@ -108,7 +108,7 @@ def _read(connection: Connection, run: str) -> Report:
         marks=timeline.thinning(branches, timeline.domain(branches, look.window)),
         sums=True,
     )
-    records = trials.of_run(connection, outline.run.id) if outline.has_trials else []
+    records = trials.of_tree(connection, outline.run.id) if outline.has_trials else []
     tree = TreeView(outline, nodes, now(), tried=Tried.of(records))
     branches = [tree.by_branch[view.branch.id] for view in branches]
     curves = wall_parts.read_curves(connection, tree, branches, names, look)
