@@ -60,7 +60,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "audit.show": ("kind", "actor", "request", "before", "verify"),
     "manage.form": ("undo",),
     "manage.confirm": ("run",),
-    "storage.index": ("preview", *_POLICY),
+    "storage.index": ("page", "run", "preview", *_POLICY),
     "trash.index": (),
     "tokens.index": (),
     "me.show": (),

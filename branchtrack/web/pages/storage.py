@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.db import nodes
-from branchtrack.errors import BranchtrackError, InvalidInput
+from branchtrack.errors import BranchtrackError, InvalidInput, NotFound
 from branchtrack.retention import pins
 from branchtrack.retention.plans import Plan
 from branchtrack.retention.policies import KEEPS, Policy
-from branchtrack.retention.report import Report
+from branchtrack.retention.report import RunUsage
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input.query import page_number
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.view import storage
 
 blueprint = Blueprint("storage", __name__)
-#: Runs whose sweep is computed for the page: each takes as long as it has nodes.
-_PLANS = 20
+#: Runs on a page, and the most branches that are listed of each: those that store most.
+_RUNS, _BRANCHES = 20, 50
 
 
 @blueprint.get("/storage")
 def index() -> Response:
-    """Return the page; ``preview`` in the address is a run whose sweep is computed, not made."""
+    """Return a page of the runs, those that store most first.
+
+    In the address, ``run`` is one that the page has to show, and ``preview`` one whose sweep is
+    computed, not made.
+    """
     run = request.args.get("preview", "")
     if not run:
-        return _render({})
+        return _render({}, request.args.get("run", ""))
     submitted = {name: text for name, text in request.args.items() if name in storage.FIELDS}
     try:
         plan = storage.plan(run, storage.entered_policy(submitted))
@@ -49,7 +54,7 @@ def sweep(run: str) -> AnyResponse:
         storage.sweep(run, storage.entered_policy(submitted))
     except InvalidInput as error:
         return _render(submitted, run, error)
-    return redirect(url_for("storage.index", _anchor=f"run-{run}"), 303)
+    return redirect(url_for("storage.index", run=run, _anchor=f"run-{run}"), 303)
 
 
 @blueprint.post("/nodes/<node_id>/pin")
@@ -71,7 +76,11 @@ def _render(
     plan: Plan | None = None,
 ) -> Response:
     report, left = storage.measure()
-    entered = {found.usage.name: _entered(found.policy) for found in report.runs}
+    ordered = sorted(report.runs, key=lambda run: (-run.usage.stored_bytes, run.usage.name))
+    last_page = max(1, -(-len(ordered) // _RUNS))
+    page = _page_of(ordered, run) if run else min(page_number(), last_page)
+    shown = ordered[_RUNS * (page - 1) : _RUNS * page]
+    entered = {listed.usage.name: _entered(listed.policy) for listed in shown}
     if run in entered:
         entered[run] |= dict(submitted)
     return respond(
@@ -79,24 +88,36 @@ def _render(
         200 if error is None else 422,
         report=report,
         leftover_bytes=left,
+        shown=shown,
+        page=page,
+        first=_RUNS * (page - 1) + 1,
+        last_page=last_page,
+        most_branches=_BRANCHES,
         entered=entered,
         keeps=KEEPS,
         failed=run,
         error=error,
         plan=plan,
-        plans=_due(report),
-        most=max((found.usage.stored_bytes for found in report.runs), default=0),
+        plans=_due(shown),
+        most=ordered[0].usage.stored_bytes if ordered else 0,
     )
 
 
-def _due(report: Report) -> dict[str, Plan]:
-    """Return what a sweep of each run that has a policy would do now, by name: of the largest."""
+def _page_of(ordered: Sequence[RunUsage], run: str) -> int:
+    for position, listed in enumerate(ordered):
+        if run in (listed.usage.name, listed.id):
+            return position // _RUNS + 1
+    raise NotFound("run", run)
+
+
+def _due(shown: Sequence[RunUsage]) -> dict[str, Plan]:
+    """Return what a sweep of each run that has a policy would do now, by name."""
     names = [
-        found.usage.name
-        for found in sorted(report.runs, key=lambda found: -found.usage.stored_bytes)
-        if found.policy.keep != "all" and not found.usage.trashed
+        listed.usage.name
+        for listed in shown
+        if listed.policy.keep != "all" and not listed.usage.trashed
     ]
-    return {name: storage.plan(name, None) for name in names[:_PLANS]}
+    return {name: storage.plan(name, None) for name in names}
 
 
 def _entered(policy: Policy) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from branchtrack import control
 from branchtrack.db import nodes, runs
+from tests.web import seeds
 from tests.web.conftest import Site
 
 
@@ -23,7 +26,7 @@ def test_a_sweep_keeps_its_policy(own: Site) -> None:
     data = {"keep": "thin", "every": "20", "last": "", "best_metric": "loss:max", "best_count": "2"}
     answer = own.client.post("/runs/digits/gc", data=data)
     assert answer.status_code == 303
-    assert answer.headers["Location"] == "/storage#run-digits"
+    assert answer.headers["Location"] == "/storage?run=digits#run-digits"
     best = {"metric": "loss", "count": 2, "mode": "max"}
     assert retention(own) == {"keep": "thin", "best": best, "every": 20}
     assert 'value="loss:max"' in own.client.get("/storage").text
@@ -81,3 +84,32 @@ def test_a_sweep_is_previewed_without_being_made(own: Site) -> None:
     own.get("/storage?preview=digits&keep=thin&every=often", 422)
     own.get("/storage?preview=nope&keep=thin", 404)
     assert retention(own) is None
+
+
+def test_runs_come_in_pages_those_that_store_most_first(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("branchtrack.web.pages.storage._RUNS", 2)
+    for number in range(3):
+        line = seeds.Grower(own.database, own.store, f"more-{number}").line("main", 100)
+        line.commit("root", 0)
+    page = own.get("/storage")
+    rows = page.table("What uses the disk")
+    assert [row["run"] for row in rows] == ["digits", "more-0"]
+    assert "1–2 of 4 runs" in page.text and page.all("form", action="/runs/more-2/gc") == []
+    rest = own.get("/storage?page=2")
+    assert [row["run"] for row in rest.table("What uses the disk")] == ["more-1", "more-2"]
+    assert "3–4 of 4 runs" in own.get("/storage?page=9").text
+    assert own.get("/storage?run=more-2").one("form", action="/runs/more-2/gc")
+    own.get("/storage?run=nope", 404)
+
+
+def test_of_very_many_branches_those_that_store_most_are_listed(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("branchtrack.web.pages.storage._BRANCHES", 1)
+    line = own.lines["main"].grower.line("small", 100)
+    line.commit("root", 0)
+    page = own.get("/storage")
+    assert [row["branch"] for row in page.table("Sizes of digits")] == ["main", "all branches"]
+    assert "1 more" in page.text
