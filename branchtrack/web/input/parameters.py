@@ -61,7 +61,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "manage.form": ("undo",),
     "manage.confirm": ("run",),
     "storage.index": ("page", "run", "preview", *_POLICY),
-    "trash.index": (),
+    "trash.index": ("page",),
     "tokens.index": (),
     "me.show": (),
     "help.show": (),

@@ -34,6 +34,8 @@ blueprint = Blueprint("node", __name__)
 _AROUND = 25
 #: Steps of a long way from the root that are shown at its ends.
 _FIRST, _LAST = 3, 9
+#: Children, and siblings, that are listed: the newest.
+_LISTED = 50
 #: Values read back along with the settings; of each optimizer if there are several.
 _MEASURED = {
     "lr_now": "effective learning rate: the base times where the schedule stands",
@@ -129,6 +131,7 @@ def show(node_id: str) -> Response:
         neighbours=_neighbours(place, around, node),
         children=_listed(place, around, around.children),
         siblings=_listed(place, around, around.siblings),
+        most_listed=_LISTED,
         settings=_settings(node, declarations),
         proofs=node_rows.proofs(node.changes, node.effective),
         measured=_measured(node),

@@ -10,20 +10,30 @@ from branchtrack.control import deletion
 from branchtrack.core import formats
 from branchtrack.db.deletion import trash
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input.query import page_number
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
 blueprint = Blueprint("trash", __name__)
+_ENTRIES = 50
 
 
 @blueprint.get("/trash")
 def index() -> Response:
-    """Return the page."""
+    """Return a page of the entries, the latest deleted first."""
     with services().database.read() as connection:
         entries = trash.entries(connection)
+    last_page = max(1, -(-len(entries) // _ENTRIES))
+    page = min(page_number(), last_page)
+    first = _ENTRIES * (page - 1)
+    shown = entries[first : first + _ENTRIES]
     return respond(
         "trash/index.html",
-        entries=[(entry, formats.timestamp(trash.due(entry))) for entry in entries],
+        entries=[(entry, formats.timestamp(trash.due(entry))) for entry in shown],
+        total=len(entries),
+        page=page,
+        first=first + 1,
+        last_page=last_page,
         days=f"{trash.trash_days():g}",
     )
 

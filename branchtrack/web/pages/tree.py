@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from branchtrack.config import Config
 from branchtrack.core import formats
-from branchtrack.core.records import Request
+from branchtrack.core.records import Launch, Request
 from branchtrack.db import audit, requests
 from branchtrack.db.orders import launches, trials
 from branchtrack.db.views import tree_nodes, tree_outline
@@ -29,8 +29,15 @@ from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
 from branchtrack.web.shared_answers import shared
 from branchtrack.web.svg.timeline import Domain
-from branchtrack.web.view import branch_choice, log_tail, node_rows, request_lines
+from branchtrack.web.view import (
+    branch_choice,
+    branch_notices,
+    log_tail,
+    node_rows,
+    request_lines,
+)
 from branchtrack.web.view.branch_choice import Folded, Rating
+from branchtrack.web.view.branch_notices import BranchNotices
 from branchtrack.web.view.tree import (
     BranchView,
     TreeView,
@@ -89,6 +96,7 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
     with services().database.read() as connection:
         shown = _read(connection, run, Sent(wanted_block(TEMPLATE) == "live"))
     listed_requests = _refreshed(shown.tree, shown.requests)
+    notices = BranchNotices.of(shown.tree.branches)
     return respond(
         TEMPLATE,
         status,
@@ -107,7 +115,9 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
         described={listed.id: request_lines.describe_request(listed) for listed in listed_requests},
         cursor=tree_chart.cursor(shown.tree, shown.names, shown.overview),
         filters=tree_address.kept(),
-        logs=_logs(shown.tree, services().config),
+        notices=notices,
+        names_shown=branch_notices.NAMES,
+        logs=_logs(shown.tree.refused, notices, services().config),
         worker_note=services().worker_note,
         errors=errors or {},
         **_branch_parts(shown),
@@ -238,11 +248,11 @@ def _refreshed(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
     )
 
 
-def _logs(tree: TreeView, config: Config) -> dict[str, str]:
-    """Return the last lines of output of failed launches, by branch."""
-    refused = {} if tree.refused is None else {tree.refused.id: log_tail.tail(config, tree.refused)}
-    return refused | {
+def _logs(refused: Launch | None, notices: BranchNotices, config: Config) -> dict[str, str]:
+    """Return the last lines of output of the failed launches that are shown, by branch."""
+    logs = {} if refused is None else {refused.id: log_tail.tail(config, refused)}
+    return logs | {
         view.name: log_tail.tail(config, view.launch)
-        for view in tree.branches
+        for view in notices.stopped
         if view.launch is not None and "failed" in (view.status, view.launch.state)
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from branchtrack.core.records import NewNode, Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.views import tree_outline
@@ -311,3 +313,14 @@ def test_the_way_up_is_the_same_as_node_by_node(site: Site) -> None:
             expected = [mark.id for mark in above if is_notable(mark, node)][::-1]
             around = node_place.surroundings(connection, node)
             assert [summary.id for summary in around.line] == expected
+
+
+def test_of_many_children_the_newest_are_listed(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("branchtrack.web.pages.node._LISTED", 2)
+    main = own.lines["main"]
+    assert main.head is not None
+    for number in range(3):
+        main.grower.order(main.head, f"fork-{number}")
+    page = own.get(f"/nodes/{main.head.id}")
+    assert [row["branch"] for row in page.table("Children")] == ["fork-1", "fork-2"]
+    assert page.heading("Children").text == "Children 3" and "The newest 2;" in page.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from branchtrack import control
 from branchtrack.db import runs
 from branchtrack.db.deletion import trash
@@ -41,3 +43,19 @@ def test_what_is_purged_is_gone(own: Site) -> None:
     with own.database.read() as connection:
         run = runs.find_run(connection, "digits")
         assert "cooler" not in runs.branch_names(connection, run.id)
+
+
+def test_entries_come_in_pages_the_latest_deleted_first(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("branchtrack.web.pages.trash._ENTRIES", 2)
+    for number in range(3):
+        line = own.lines["main"].grower.line(f"gone-{number}", 100)
+        line.commit("root", 0)
+        line.end("failed")
+        control.delete(own.database, f"digits/gone-{number}", actor="ann")
+    page = own.get("/trash")
+    assert "1–2 of 3, the latest deleted first" in page.text
+    assert [row["deleted"] for row in page.table("Deleted")] == ["digits/gone-2", "digits/gone-1"]
+    rest = own.get("/trash?page=9")
+    assert [row["deleted"] for row in rest.table("Deleted")] == ["digits/gone-0"]
