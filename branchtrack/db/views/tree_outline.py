@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -107,9 +107,14 @@ class TreeSummary:
 
     def saves(self, branch: Branch) -> dict[str, Any] | None:
         """Return the counts of saves over all processes that trained a branch."""
-        return saves.summed(
-            segment.saves for segment in self.segments.values() if segment.branch_id == branch.id
-        )
+        return saves.summed(self._saves.get(branch.id, ()))
+
+    @cached_property
+    def _saves(self) -> Mapping[str, Sequence[Mapping[str, Any] | None]]:
+        by_branch: dict[str, list[Mapping[str, Any] | None]] = {}
+        for segment in self.segments.values():
+            by_branch.setdefault(segment.branch_id, []).append(segment.saves)
+        return by_branch
 
 
 @dataclass(frozen=True)
