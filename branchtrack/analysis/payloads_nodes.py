@@ -110,14 +110,16 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
     """Return the differences between two branches, two nodes, or one of each.
 
     ``common_ancestor`` is the id of a node. The metrics compared are the newest of two branches,
-    and of nodes those they were committed with.
+    and of nodes those they were committed with. ``data`` is the share of each shard,
+    ``environment`` where and from which code the last nodes were made.
 
     Raises:
         NotFound, Ambiguous: a reference matches no node and no branch, or several.
         InvalidInput: a branch has no node yet.
     """
-    # This import loads numpy, which most commands do not need.
+    # These imports load numpy, which most commands do not need.
     from branchtrack.analysis import diff as differences
+    from branchtrack.analysis.comparison import payloads as comparison
 
     a, b = _side(connection, a_ref), _side(connection, b_ref)
     node_a, node_b = _node_of(connection, a), _node_of(connection, b)
@@ -136,6 +138,7 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
             {"name": name, "a": metric(value), "b": metric(other)}
             for name, (value, other) in difference.metrics.items()
         ],
+        **comparison.of_heads(connection, a_ref, b_ref),
     }
 
 

@@ -141,6 +141,8 @@ class Diff(Answer):
     settings: list[Difference]
     settings_in_all: int
     metrics: list[Difference]
+    data: list[Difference]
+    environment: list[Difference]
 
 
 class ComparedSide(Answer):

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack.analysis.comparison import reading
 from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, rows
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.queries.directions import is_higher_better
@@ -61,6 +62,28 @@ def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
         ],
         "data": [_row(row) for row in shares(several, documents)],
         "environment": [_row(row) for row in surroundings(several, documents) if row.differs],
+    }
+
+
+def of_heads(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
+    """Return the ``data`` and ``environment`` of `side_by_side` in which two lines differ.
+
+    Raises:
+        NotFound, Ambiguous: a reference fits nothing, or several.
+    """
+    several = reading.read_heads(connection, [a_ref, b_ref])
+    documents = read_documents(connection, several)
+    compared = {
+        "data": shares(several, documents),
+        "environment": surroundings(several, documents),
+    }
+    return {
+        name: [
+            {"name": row.name, "a": row.values[0], "b": row.values[1]}
+            for row in listed
+            if row.differs
+        ]
+        for name, listed in compared.items()
     }
 
 

@@ -15,6 +15,7 @@ from branchtrack.core import tree
 from branchtrack.core.names import storable
 from branchtrack.core.records import Branch, Node, Run
 from branchtrack.db.views import chart_series, course_series, tree_nodes
+from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.rosters import Roster
 from branchtrack.db.views.tree_nodes import Lineage
 from branchtrack.db.views.tree_outline import NodeSummary
@@ -67,6 +68,12 @@ def read(
         metrics,
         course_series.read_buckets(connection, ids, names, cuts=_cuts(single, ancestor)),
     )
+
+
+def read_heads(connection: Connection, refs: Sequence[str]) -> SideBySide:
+    """Return lines without their curves, for what their newest nodes say; two may be the same."""
+    lines = _lines(connection, Directory(connection, refs), refs)
+    return SideBySide(lines, 0, _ancestor(lines), Metrics((), None, 0), {})
 
 
 def _lines(connection: Connection, directory: Directory, refs: Sequence[str]) -> tuple[Line, ...]:

@@ -205,7 +205,10 @@ def diff(
     print_fields(
         [("a", _side(payload["a"])), ("b", _side(payload["b"])), ("common ancestor", where)]
     )
-    for title, rows in (("setting", payload["settings"]), ("metric", payload["metrics"])):
+    for key in ("settings", "metrics", "data", "environment"):
+        title, rows = key.removesuffix("s"), payload[key]
+        if not rows and key in ("data", "environment"):
+            continue
         echo()
         if not rows:
             echo(f"No {title} differs.")

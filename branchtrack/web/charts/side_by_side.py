@@ -16,7 +16,7 @@ from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import axes, chart
 from branchtrack.web.charts.axes import ToX
 from branchtrack.web.charts.chart import Chart, Line
-from branchtrack.web.svg.marks import TRUNK, colour_and_dash
+from branchtrack.web.svg.marks import TRUNK, distinct
 from branchtrack.web.view.tree import change_words
 
 _LIMIT = 300
@@ -27,15 +27,7 @@ Window = tuple[int | None, int | None]
 
 def styles(several: SideBySide) -> list[int]:
     """Return the colour and dash of each line: its branch's own, unless another line has it."""
-    taken: set[tuple[int, int]] = set()
-    chosen = []
-    for line in several.lines:
-        style = line.branch.position
-        while colour_and_dash(style) in taken:
-            style += 1
-        taken.add(colour_and_dash(style))
-        chosen.append(style)
-    return chosen
+    return distinct([line.branch.position for line in several.lines], by_colour=True)
 
 
 def build_charts(

@@ -45,11 +45,17 @@ def show() -> AnyResponse:
     if _is_several():
         return _several()
     chosen = _options()
-    compared = _read()
+    with services().database.read() as connection:
+        compared = _read(connection)
+        several = compared.side_by_side
+        documents = payloads.read_documents(connection, several)
     upper, lower = comparison.build_charts(compared, **chosen)
     return respond(
         "compare/index.html",
         compared=compared,
+        styles=[compared.style(compared.a), compared.style(compared.b)],
+        all_settings=query.choice("settings", _SETTINGS) == "all",
+        **_differences(several, documents),
         a=compared.a,
         b=compared.b,
         metric=compared.metric,
@@ -101,7 +107,8 @@ def weights() -> Response:
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
     """Return every point of both branches: step, A, B, and the difference where both have one."""
-    compared = _read(whole=True)
+    with services().database.read() as connection:
+        compared = _read(connection, whole=True)
     head = ("step", compared.a.ref, compared.b.ref, "difference")
     name = f"{compared.a.name}-{compared.b.name}-{compared.metric}.csv".replace("/", "_")
     answer = Response(formats.spreadsheet(head, compared.table()), mimetype="text/csv")
@@ -119,7 +126,9 @@ def chart_data() -> Response:
             several = _read_several(connection, *_lines(connection))
         drawn = side_by_side_charts.build_charts(several, **chosen)
     else:
-        drawn = comparison.build_charts(_read(), **chosen)
+        with services().database.read() as connection:
+            compared = _read(connection)
+        drawn = comparison.build_charts(compared, **chosen)
     return jsonify(charts=[each.as_json() for each in drawn])
 
 
@@ -148,7 +157,7 @@ def _several() -> AnyResponse:
     filters = _filters_of_several()
     return respond(
         "compare/several.html",
-        several=several,
+        **_differences(several, documents),
         styles=side_by_side_charts.styles(several),
         upper=upper,
         lower=lower,
@@ -157,20 +166,27 @@ def _several() -> AnyResponse:
         lower_plot=plots.plot(lower),
         lower_axis=plots.y_axis(lower),
         samples_rows=chart.sampled(upper.lines),
-        ranked=payloads.ranked(several),
-        higher=is_higher_better(several.ranked_by),
         settings=several.settings(),
         all_settings=is_whole,
         metrics=several.newest(),
         changed=several.changes(),
-        shares=payloads.shares(several, documents),
-        surroundings=payloads.surroundings(several, documents),
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
         axes=axes.choices(several.metrics.names, chosen["axis"]),
         filters=filters,
         bases=[(line.ref, line.name) for line in several.lines],
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
     )
+
+
+def _differences(several: SideBySide, documents: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the pages of two and of several lines have in common."""
+    return {
+        "several": several,
+        "ranked": payloads.ranked(several),
+        "higher": is_higher_better(several.ranked_by),
+        "shares": payloads.shares(several, documents),
+        "surroundings": payloads.surroundings(several, documents),
+    }
 
 
 def _pair(refs: Sequence[str]) -> AnyResponse:
@@ -222,11 +238,10 @@ def _references(noun: str, written: str) -> tuple[str, str]:
     return a, b
 
 
-def _read(*, whole: bool = False) -> Comparison:
+def _read(connection: Connection, *, whole: bool = False) -> Comparison:
     a, b = _references("branches", "as RUN/BRANCH")
     metric, window = request.args.get("metric") or None, query.window()
-    with services().database.read() as connection:
-        compared = read(connection, a, b, metric, counter=_counter(), window=window, whole=whole)
+    compared = read(connection, a, b, metric, counter=_counter(), window=window, whole=whole)
     _check_metric(compared.metrics, request.args.get("metric") or None)
     _check_counter(compared.metrics, compared.buckets)
     return compared
@@ -287,7 +302,7 @@ def _options() -> dict[str, Any]:
 def _filters() -> dict[str, Any]:
     """Return the choices in the address, which every link of the page keeps."""
     low, high = query.window()
-    names = ("a", "b", "metric", "x", "y", "smooth")
+    names = ("a", "b", "metric", "x", "y", "smooth", "settings")
     choices = {name: request.args.get(name) or None for name in names}
     return {**choices, "from": low, "to": high, "at": steps_to_mark()}
 

@@ -156,7 +156,8 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
     )
     newest = launches.newest_of_run(connection, run_id) if outline.has_refused else None
     tried = Tried.of(trials.of_tree(connection, run_id)) if outline.has_trials else Tried()
-    tree = TreeView(outline, nodes, now(), newest, tried)
+    shown = {view.branch.id for view in branches}
+    tree = TreeView(outline, nodes, now(), newest, tried, shown)
     branches = [tree.by_branch[view.branch.id] for view in branches]
     sent.check_nodes(names[0], nodes, tried)
     listed = requests.list_of_run(connection, run_id, _REQUESTS)
@@ -201,9 +202,14 @@ def _tree_parts(shown: Shown) -> dict[str, Any]:
         "lane_changes": None,
     }
     if not sent.has_nodes:
-        only = [view.name for view in shown.branches] if shown.is_narrowed else []
+        is_narrowed = shown.is_narrowed and not tree_address.is_wide()
+        only = [view.name for view in shown.branches] if is_narrowed else []
         parts["rows"] = listed = node_rows.build(
-            tree, metric, only=only, connected=not tree_address.search()
+            tree,
+            metric,
+            rating=shown.rating,
+            only=only,
+            connected=not tree_address.search(),
         )
         parts["row_changes"] = sent.changed_rows(metric, tree.nodes, listed)
     if not sent.has_lanes:

@@ -38,7 +38,7 @@ def log(branches: Sequence[BranchView], *, is_narrowed: bool) -> Log:
         if not is_id_prefix(node_id):
             raise InvalidInput("open", node_id, "ids of nodes")
     return Log(
-        branch_ids=[view.branch.id for view in branches] if is_narrowed else (),
+        branch_ids=[view.branch.id for view in branches] if is_narrowed and not is_wide() else (),
         is_folded=query.choice("fold", ("on", "off")) == "on",
         opened=opened[:_MOST_OPEN],
         search=search(),
@@ -48,6 +48,11 @@ def log(branches: Sequence[BranchView], *, is_narrowed: bool) -> Log:
 def search() -> str:
     """Return what is searched in the log."""
     return request.args.get("q", "").strip()[:_LONGEST]
+
+
+def is_wide() -> bool:
+    """Return whether rows are searched in all branches: the reader chose none of them."""
+    return bool(search()) and choice().is_default
 
 
 def kept() -> dict[str, Any]:

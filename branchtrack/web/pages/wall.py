@@ -120,7 +120,7 @@ def _shown(
         log=tree_address.log(branches, is_narrowed=len(branches) < len(bare.branches)),
         marks=timeline.thinning(branches, timeline.domain(branches, look.window)),
     )
-    tree = TreeView(outline, nodes, now())
+    tree = TreeView(outline, nodes, now(), shown={view.branch.id for view in branches})
     return tree, [tree.by_branch[view.branch.id] for view in branches], names
 
 

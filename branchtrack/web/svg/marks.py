@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -21,6 +22,25 @@ def colour_and_dash(index: int) -> tuple[int, int]:
     """Return the numbers of a branch's colour and dash; sixteen pairs before one repeats."""
     colour = index % COLOURS
     return colour, (colour + index // COLOURS) % COLOURS
+
+
+def distinct(indices: Iterable[int], *, by_colour: bool = False) -> list[int]:
+    """Return what branches that are shown together are drawn by: their own, or the next free one.
+
+    Up to sixteen differ by colour or dash; with ``by_colour`` up to four by their colours.
+    """
+    pairs: set[tuple[int, int]] = set()
+    chosen = []
+    for index in indices:
+        following = range(index, index + COLOURS * COLOURS)
+        free = [other for other in following if colour_and_dash(other) not in pairs]
+        if by_colour:
+            taken = {colour for colour, _ in pairs}
+            free = [other for other in free if colour_and_dash(other)[0] not in taken] or free
+        style = free[0] if free else index
+        pairs.add(colour_and_dash(style))
+        chosen.append(style)
+    return chosen
 
 
 def classes(index: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from branchtrack.analysis import courses, diff
+from branchtrack.analysis.comparison.side_by_side import Line, SideBySide
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Node
@@ -107,6 +109,12 @@ class Comparison:
         while colour_and_dash(style)[0] == colour or colour_and_dash(style)[1] == dash:
             style += 1
         return style
+
+    @cached_property
+    def side_by_side(self) -> SideBySide:
+        """Return the two as lines side by side, the difference to A."""
+        lines = tuple(_line(side) for side in (self.a, self.b))
+        return SideBySide(lines, 0, self.ancestor, self.selection, self.buckets)
 
     def changes(self, side: Side) -> list[NodeSummary]:
         """Return the nodes with changes on a side since the two parted, newest first."""
@@ -245,6 +253,24 @@ def _side(
     ref = f"{tree.run.name}/{view.name}"
     line = [node for _, node in lineage.lines.get(head.id if head else "", ())]
     return Side(ref, view.name if alone else ref, view, tree, head, line)
+
+
+def _line(side: Side) -> Line:
+    branch, segments = side.view.branch, side.tree.outline.segments
+    last = branch.segment_id
+    spans = tuple(lineages.lineage(last, side.tree.starts.__getitem__)) if last else ()
+    codes = (segments[span.segment].code for span in reversed(spans) if span.segment in segments)
+    return Line(
+        side.ref,
+        side.name,
+        run=side.tree.run,
+        branch=branch,
+        head=side.head,
+        is_node=False,
+        above=side.line,
+        spans=spans,
+        code=next((code for code in codes if code), {}),
+    )
 
 
 def _highs(sides: Sequence[Side]) -> dict[str, int | None]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import tree
-from branchtrack.core.formats import as_number, setting
+from branchtrack.core.formats import as_number, plural, setting
 from branchtrack.core.records import Change
 from branchtrack.db.views.tree_nodes import LogRow
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter
 from branchtrack.web.svg.marks import mark_kind
+from branchtrack.web.view.branch_choice import Rating
 from branchtrack.web.view.tree import BranchView, TreeView
 from branchtrack.web.view.trials import TrialLine
 
@@ -86,21 +87,33 @@ class NodeRow:
         return [f"{run}/{name}" for name in dict.fromkeys(names)]
 
     @property
+    def compared_words(self) -> str:
+        """Return which forks these are: ``the 2 forks``, ``the best 7 of 24 forks``."""
+        most, count = _COMPARED - 1, plural(len(self.forks), "fork")
+        return f"the {count}" if len(self.forks) <= most else f"the best {most} of {count}"
+
+    @property
     def is_fold(self) -> bool:
         """Return whether it stands for several nodes."""
         return self.size > 1
 
 
 def build(
-    tree_view: TreeView, metric: str, *, only: Collection[str] = (), connected: bool = True
+    tree_view: TreeView,
+    metric: str,
+    *,
+    rating: Rating | None = None,
+    only: Collection[str] = (),
+    connected: bool = True,
 ) -> list[NodeRow]:
     """Return the rows of the page of nodes that was read, newest first.
 
     ``only`` holds the names of the branches to show; without it all are shown. Rows that are not
-    ``connected`` have marks without lines between them.
+    ``connected`` have marks without lines between them. The forks of a node stand in the order of
+    ``rating``, the best first.
     """
     drawn = _gutters(tree_view, only) if connected else _marks(tree_view)
-    forks = _forks(tree_view)
+    forks = _forks(tree_view, rating or Rating())
     return [_row(tree_view, row, metric, drawn, forks) for row in tree_view.nodes.page]
 
 
@@ -164,15 +177,17 @@ def _row(
     )
 
 
-def _forks(tree_view: TreeView) -> dict[str, tuple[str, ...]]:
-    """Return the names of the branches that begin at a node, by its id."""
-    forks: dict[str, tuple[str, ...]] = {}
+def _forks(tree_view: TreeView, rating: Rating) -> dict[str, tuple[str, ...]]:
+    """Return the names of the branches that begin at a node, by its id, the best first."""
+    best = {view.name: place for place, view in enumerate(rating.best_first(tree_view.branches))}
+    forks: dict[str, list[str]] = {}
     for view in tree_view.branches:
-        if view.is_tried:
-            continue
-        start = view.branch.start_node_id or ""
-        forks[start] = (*forks.get(start, ()), view.name)
-    return forks
+        if not view.is_tried:
+            forks.setdefault(view.branch.start_node_id or "", []).append(view.name)
+    return {
+        node_id: tuple(sorted(names, key=lambda name: best.get(name, len(best))))
+        for node_id, names in forks.items()
+    }
 
 
 def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:

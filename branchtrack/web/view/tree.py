@@ -6,7 +6,7 @@ It works on what one or two queries read; it makes no query and writes no markup
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import NodeSummary, Origin, TreeSummary
 from branchtrack.errors import NotFound
+from branchtrack.web.svg.marks import distinct
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
 from branchtrack.web.view.trials import Tried
@@ -41,7 +42,8 @@ class BranchView:
     """A branch and its state; ``style`` selects its colour and dash.
 
     ``parent`` is the node that it left, if that was read; ``origin`` is where that is.
-    ``is_tried``: it is a training of a trial.
+    ``is_tried``: it is a training of a trial. ``drawn`` is its style where another branch that is
+    shown has its own.
     """
 
     branch: Branch
@@ -55,6 +57,7 @@ class BranchView:
     saves: Mapping[str, Any] | None = None
     group: str = ""
     is_tried: bool = False
+    drawn: int | None = None
 
     @property
     def missed_words(self) -> str:
@@ -68,8 +71,8 @@ class BranchView:
 
     @property
     def style(self) -> int:
-        """Return the branch's index in its run."""
-        return self.branch.position
+        """Return the branch's index in its run, unless another one is drawn by it."""
+        return self.branch.position if self.drawn is None else self.drawn
 
     @property
     def is_live(self) -> bool:
@@ -128,13 +131,17 @@ class BranchView:
 
 @dataclass(frozen=True)
 class TreeView:
-    """A run, its branches in order of creation, and as many of its nodes as a page shows."""
+    """A run, its branches in order of creation, and as many of its nodes as a page shows.
+
+    The branches with the ids ``shown`` are drawn together, no two of them alike.
+    """
 
     outline: TreeSummary
     nodes: TreeNodes
     now: float
     newest_launch: Launch | None = None
     tried: Tried = Tried()
+    shown: Collection[str] = ()
 
     @property
     def refused(self) -> Launch | None:
@@ -221,7 +228,14 @@ class TreeView:
             saved,
             group,
             branch.group_id in self.outline.trial_groups,
+            self._drawn.get(branch.id),
         )
+
+    @cached_property
+    def _drawn(self) -> dict[str, int]:
+        shown = [branch for branch in self.outline.branches if branch.id in self.shown]
+        styles = distinct(branch.position for branch in shown)
+        return {branch.id: style for branch, style in zip(shown, styles, strict=True)}
 
     @cached_property
     def _origins(self) -> dict[str, Origin]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -343,6 +344,33 @@ def test_the_log_can_be_searched(site: Site) -> None:
     node = site.node("cooler")
     assert [row["node"] for row in node_rows(site.get(f"{TREE}?q={node[:8]}"))] == [node[:8]]
     assert "No node has “nothing”" in site.get(TREE + "?q=nothing").one("main").text
+
+
+def test_a_search_reads_branches_that_are_folded_too(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "wide")
+    main = grower.line("main", 100)
+    root = main.commit("root", 0)
+    for number in range(20):
+        line = grower.fork(root, f"try-{number:02}", lr=1e-3)
+        line.log("loss", [1], [20.0 - number])
+        line.end("finished")
+    assert "try-03" not in {row["branch"] for row in node_rows(empty.get("/runs/wide"))}
+    assert [row["branch"] for row in node_rows(empty.get("/runs/wide?q=try-03"))] == ["try-03"]
+    chosen = empty.get("/runs/wide?branch=try-04&q=try-03")
+    assert "No node has “try-03”" in chosen.text
+
+
+def test_of_many_forks_the_best_are_compared(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "wide")
+    main = grower.line("main", 100)
+    root = main.commit("root", 0)
+    for number in range(9):
+        line = grower.fork(root, f"try-{number}", lr=1e-3)
+        line.log("loss", [1], [20.0 - number])
+        line.end("finished")
+    (link,) = empty.get("/runs/wide").by_role("link", "compare the best 7 of 9 forks")
+    picked = parse_qs(urlsplit(link["href"]).query)["pick"]
+    assert picked == ["wide/main", *(f"wide/try-{number}" for number in (8, 7, 6, 5, 4, 3, 2))]
 
 
 def test_a_window_of_steps_leaves_where_the_branches_are(site: Site) -> None:

@@ -109,7 +109,8 @@ def _read(connection: Connection, run: str) -> Report:
         sums=True,
     )
     records = trials.of_tree(connection, outline.run.id) if outline.has_trials else []
-    tree = TreeView(outline, nodes, now(), tried=Tried.of(records))
+    ids = {view.branch.id for view in branches}
+    tree = TreeView(outline, nodes, now(), tried=Tried.of(records), shown=ids)
     branches = [tree.by_branch[view.branch.id] for view in branches]
     curves = wall_parts.read_curves(connection, tree, branches, names, look)
     heads = tree_outline.nodes_by_id(connection, [view.branch.head_id or "" for view in branches])
