@@ -36,6 +36,27 @@ def test_what_is_typed_keeps_its_place_while_the_training_goes_on(
     expect(cockpit.locator("#charts canvas").first).to_be_visible()
 
 
+def test_a_field_shows_what_its_setting_became_unless_it_is_typed_into(
+    cockpit: Page, site: Site
+) -> None:
+    line = site.lines["more-decay"]
+    typed = cockpit.get_by_label("weight_decay", exact=True)
+    typed.fill("0.3")
+    line.commit("intervention", 1765, {"lr": 2e-4})
+    line.beat()
+    expect(cockpit.get_by_label("lr", exact=True)).to_have_value("2e-4")
+    expect(typed).to_have_value("0.3")
+    cockpit.get_by_role("button", name="Apply", exact=True).first.click()
+    expect(cockpit.locator(".answer")).to_contain_text("set weight_decay = 0.3")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pause_stays_in_sight_however_far_one_scrolls(cockpit: Page, width: int) -> None:
+    cockpit.set_viewport_size({"width": width, "height": 720})
+    cockpit.evaluate("scrollTo(0, 400)")
+    expect(cockpit.get_by_role("button", name="Pause", exact=True)).to_be_in_viewport()
+
+
 def test_half_the_rate_is_one_click_and_its_answer_is_beside_it(cockpit: Page, site: Site) -> None:
     line = site.lines["more-decay"]
     cockpit.get_by_role("button", name="lr x0.5").click()

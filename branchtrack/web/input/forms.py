@@ -22,8 +22,9 @@ from branchtrack.errors import InvalidInput
 PREFIX = "set."
 #: The button of a pause that frees the machine.
 PAUSE_FREE = "pause-free"
-#: Prefix of the value that a setting's field had when the form was made.
-BEFORE = "was."
+#: Prefixes of the value that a setting's field had when the form was made, and of the last one
+#: that its page showed in it.
+BEFORE, SHOWN = "was.", "now."
 ARGUMENT = "arg."
 #: Button of a relative value: ``lr=x0.5``.
 QUICK = "quick"
@@ -42,7 +43,7 @@ def intervention(
     rest = {
         name: text
         for name, text in form.items()
-        if not name.startswith((PREFIX, BEFORE, ARGUMENT))
+        if not name.startswith((PREFIX, BEFORE, SHOWN, ARGUMENT))
         and name not in ("reason", *CONDITIONS)
         and not (name in _OPTIONAL and not text.strip())
     }
@@ -99,6 +100,20 @@ def written(value: Any) -> str:
     return formats.typed(value)
 
 
+def touched(form: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in the fields of settings that a reader typed into, by setting."""
+    fields = {
+        field.removeprefix(PREFIX): text.strip()
+        for field, text in form.items()
+        if field.startswith(PREFIX)
+    }
+    return {
+        name: typed
+        for name, typed in fields.items()
+        if typed not in (form.get(BEFORE + name), form.get(SHOWN + name))
+    }
+
+
 def changed_settings(
     form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -108,10 +123,7 @@ def changed_settings(
     whose setting has changed meanwhile. Whether a value is allowed is checked elsewhere.
     """
     changed = {}
-    for field, text in form.items():
-        name, typed = field.removeprefix(PREFIX), text.strip()
-        if not field.startswith(PREFIX) or typed == form.get(BEFORE + name):
-            continue
+    for name, typed in touched(form).items():
         if not typed and not (name in settings and settings[name].dtype == "str"):
             continue
         if typed == written(current.get(name)):

@@ -30,12 +30,14 @@ from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import cockpit, log_tail, request_lines, setting_rows
+from branchtrack.web.view.setting_rows import SettingRow
 from branchtrack.web.view.tree import BranchView
 
 blueprint = Blueprint("steer", __name__)
 _REQUESTS, _NODES = 50, 60
 #: The pages that have request forms, and are shown again after one.
 _PAGES = ("steer", "tree")
+_HOLDING = ("pause", "unpause", forms.PAUSE_FREE)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def submit(run: str, branch: str) -> AnyResponse:
             return tree_page.render_tree(run, 422, {"branch": branch, "error": error, "form": form})
         return render_steer(run, branch, Draft(form.get("kind", ""), form, error), 422)
     if is_from_tree:
-        return redirect(url_for("tree.show", run=run, _anchor="requests"), 303)
+        # What holds a training is answered beside its buttons, at the top.
+        anchor = None if form.get("kind") in _HOLDING else "requests"
+        return redirect(url_for("tree.show", run=run, _anchor=anchor), 303)
     kept = _typed(form)
     return redirect(url_for("steer.show", run=run, branch=branch, _anchor="controls", **kept), 303)
 
@@ -191,6 +195,7 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
         log=log_tail.tail(services().config, launch) if launch else "",
         rows=rows,
         groups=others,
+        are_others_typed=_are_typed(others, draft),
         used_step=branch_now.used.get("step"),
         later=[item for item in view.settings.values() if not item.live],
         requests=listed,
@@ -208,6 +213,12 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
         answer_words=cockpit.answer_words,
         now=now,
     )
+
+
+def _are_typed(groups: Mapping[str, Sequence[SettingRow]], draft: Draft) -> bool:
+    """Return whether a form that was sent has values in the fields of these settings."""
+    typed = forms.touched(draft.form) if draft.name == "controls" else {}
+    return any(row.setting.name in typed for rows in groups.values() for row in rows)
 
 
 def _cursor(branch_now: BranchNow) -> Cursor:
@@ -234,12 +245,7 @@ def _typed(form: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of settings that were typed, but are no part of what was requested."""
     if interventions.has_settings(form.get("kind", "")):
         return {}
-    return {
-        name: text
-        for name, text in form.items()
-        if name.startswith(forms.PREFIX)
-        and text != form.get(forms.BEFORE + name.removeprefix(forms.PREFIX))
-    }
+    return {forms.PREFIX + name: typed for name, typed in forms.touched(form).items()}
 
 
 def _refreshed(branch_now: BranchNow, recent: Sequence[Request]) -> Sequence[Request]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from branchtrack.db import segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -221,3 +222,20 @@ def test_without_javascript_both_charts_are_drawn(site: Site) -> None:
     assert "cooler 1.9" in plots[0]["aria-label"] or "cooler 2." in plots[0]["aria-label"]
     assert plots[1]["aria-label"].startswith("cooler − main of loss: cooler lower since step")
     assert len(plots[0].all("path", class_="curve")) == 3
+
+
+def test_two_branches_are_compared_by_what_ran_and_by_all_settings(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    fork = main.grower.fork(main.head, "other", lr=1e-4)
+    with own.database.transaction() as connection:
+        for line, commit in ((main, "aaa111"), (fork, "bbb222")):
+            segments.set_code(connection, line.segment.id, {"commit": commit})
+    address = "/compare?a=digits/main&b=digits/other"
+    page = own.get(address)
+    (row,) = page.table("Code and environment")
+    assert (row["main"], row["other"]) == ("aaa111", "bbb222")
+    assert [row["branch"] for row in page.table("Ranking")] == ["main", "other"]
+    assert [row["setting"] for row in page.table("Settings that differ")] == ["lr"]
+    (link,) = page.by_role("link", "All settings")
+    assert len(own.get(link["href"]).table("Settings")) > 1

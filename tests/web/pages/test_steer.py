@@ -381,6 +381,33 @@ def test_the_charts_of_the_branch_are_those_of_its_run(rich: Site) -> None:
     assert "metric=loss&metric=eval_loss" in page.one("div", id="stream")["data-url"]
 
 
+def test_other_settings_are_unfolded_if_something_was_typed_into_them(rich: Site) -> None:
+    page = rich.post(PATH + "/preview", 200, kind="set", **{"set.lr": "1e-4", "was.lr": "5e-3"})
+    (details,) = [part for part in page.all("details") if "More settings" in part.text]
+    assert "open" not in details.attributes
+    names = [each.get("name") for tag in ("input", "select") for each in details.all(tag)]
+    name = next(name for name in names if name.startswith("set."))
+    answer = rich.client.post(PATH + "/preview", data={"kind": "set", name: "typed"})
+    page = dom.parse(answer.get_data(as_text=True))
+    (details,) = [part for part in page.all("details") if "More settings" in part.text]
+    assert "open" in details.attributes
+
+
+def test_an_untouched_field_is_no_change_whatever_its_page_showed_last(rich: Site) -> None:
+    fields = {"set.lr": "2e-3", "was.lr": "5e-3", "now.lr": "2e-3", "set.dropout": "0.2"}
+    rich.client.post(PATH, data={"kind": "set", **fields})
+    assert listed(rich)[0].payload["values"] == {"dropout": "0.2"}
+
+
+def test_a_pause_from_the_tree_leads_to_its_buttons_and_their_answer(rich: Site) -> None:
+    answer = rich.client.post(PATH + "?back=tree", data={"kind": "pause"})
+    assert answer.headers["Location"] == "/runs/digits"
+    (form,) = forms_of(rich.get("/runs/digits"), "pause")
+    assert "waiting for the trainer" in form.one("span", class_="answer").text
+    answer = rich.client.post(PATH + "?back=tree", data={"kind": "checkpoint"})
+    assert answer.headers["Location"] == "/runs/digits#requests"
+
+
 def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:
     """The forms of a page that can request that kind."""
 
@@ -396,7 +423,7 @@ def options_of(form: dom.Element) -> set[str]:
     """The options of a request that a form has fields for."""
     tags = ("input", "select", "textarea", "button")
     names = {field.get("name") for tag in tags for field in form.all(tag)} - {""}
-    groups = {"set": "values", "was": "values", "arg": "arguments"}
+    groups = {"set": "values", "was": "values", "now": "values", "arg": "arguments"}
     parts = (name.partition(".") for name in names)
     return {groups[first] if dot else first for first, dot, _rest in parts}
 
