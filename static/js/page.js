@@ -3,13 +3,13 @@
 
 // The "Compare" button shows how many boxes are ticked.
 function countPicked() {
-  const picked = document.querySelectorAll('input[name="pick"]:checked').length;
+  const picked = document.querySelectorAll('input[form="compare"]:checked').length;
   for (const button of document.querySelectorAll('button[form="compare"]')) {
     button.textContent = picked ? `Compare ${picked}` : "Compare";
   }
 }
 
-document.addEventListener("change", ({ target }) => { if (target.name === "pick") countPicked(); });
+document.addEventListener("change", ({ target }) => { if (target.form?.id === "compare") countPicked(); });
 document.addEventListener("htmx:after:swap", countPicked);
 
 // Marks of the timeline lead to their nodes; the table below has the same links for keyboards.

@@ -122,15 +122,19 @@ class SideBySide:
         return rows([line.head.metrics if line.head else {} for line in self.lines])
 
     def changes(self) -> list[tuple[list[Line], NodeSummary]]:
-        """Return the nodes with changes since all lines parted, by step, each with its lines."""
-        lines: dict[str, list[Line]] = {}
+        """Return the nodes with changes since all lines parted, by step, each with its lines.
+
+        The changes of a group are those of its members.
+        """
+        lines: dict[str, dict[int, Line]] = {}
         changed: dict[str, NodeSummary] = {}
-        for line in self.lines:
-            for node in diff.changed_since(line.above, self.ancestor):
-                changed[node.id] = node
-                lines.setdefault(node.id, []).append(line)
+        for place, line in enumerate(self.lines):
+            for member in line.members or (line,):
+                for node in diff.changed_since(member.above, self.ancestor):
+                    changed[node.id] = node
+                    lines.setdefault(node.id, {})[place] = line
         ordered = sorted(changed.values(), key=lambda node: (node.step, node.seq))
-        return [(lines[node.id], node) for node in ordered]
+        return [(list(lines[node.id].values()), node) for node in ordered]
 
     def environment(self) -> list[Row]:
         """Return where the heads were made, and from which code, by name."""

@@ -93,7 +93,7 @@ def _lines(
         marks = [
             (node.step, change_words(node.changes))
             for sides, node in changes
-            if any(other is side for other in sides)
+            if not side.members and any(other is side for other in sides)
         ]
         lines.append(
             chart.line(

@@ -266,24 +266,24 @@ def _check_counter(names: Sequence[str], buckets: Mapping[str, Any]) -> None:
 
 
 def _from_ticks() -> AnyResponse:
-    """Redirect from two to eight ticked branches (with a slash) or nodes to their comparison."""
+    """Redirect from two to eight ticked branches (with a slash), nodes, or groups to their page."""
     picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
-    if not 2 <= len(picked) <= reading.MOST:
-        count = f"{len(picked)} were" if len(picked) != 1 else "One was"
+    groups = list(dict.fromkeys(name for name in request.args.getlist("group") if name))
+    count = len(picked) + len(groups)
+    if not 2 <= count <= reading.MOST:
         raise InvalidInput(
             "pick",
-            picked,
-            f"boxes of 2 to {reading.MOST} different branches or nodes",
-            what=f"{count} ticked.",
+            [*picked, *groups],
+            f"boxes of 2 to {reading.MOST} different branches, nodes or groups",
+            what="One was ticked." if count == 1 else f"{count} were ticked.",
         )
-    a, b, *others = picked
     metric = request.args.get("metric") or None
-    if others:
-        values: dict[str, Any] = {"a": a, "b": b, "metric": metric, "with": others}
-        return redirect(url_for("compare.show", **values), 303)
-    if "/" in a and "/" in b:
-        return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
-    return redirect(url_for("compare.nodes", a=a, b=b), 303)
+    if count == 2 and not groups and not all("/" in name for name in picked):
+        return redirect(url_for("compare.nodes", a=picked[0], b=picked[1]), 303)
+    values: dict[str, Any] = {"metric": metric, "with": picked[2:], "group": groups}
+    values["bands"] = "1" if groups else None
+    values |= dict(zip(("a", "b"), picked, strict=False))
+    return redirect(url_for("compare.show", **values), 303)
 
 
 def _options() -> dict[str, Any]:

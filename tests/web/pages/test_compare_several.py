@@ -7,6 +7,7 @@ import pytest
 from branchtrack.core.trials.records import Arm
 from branchtrack.db import runs
 from branchtrack.db.orders import groups
+from tests.web import seeds
 from tests.web.conftest import Site
 from tests.web.pages.test_compare import data_of
 from tests.web.test_budgets import statements
@@ -212,3 +213,26 @@ def test_lines_are_drawn_over_what_was_counted(own: Site, query: str) -> None:
     assert lines["cooler"]["xs"][-2:] == [30_000, 40_000] and data_of(own, page)["fork"] == 20_480
     refused = own.get(f"{query}&x=nope", 422)
     assert "x" in refused.text and "num_tokens" in refused.text
+
+
+def test_ticked_groups_are_compared_with_the_changes_of_their_branches(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "wide")
+    main = grower.line("main", 100)
+    root = main.commit("root", 0)
+    main.log("loss", [1, 2], [2.5, 2.5])
+    for name, lr in (("fan", 1e-3), ("sweep", 1e-4)):
+        with empty.database.transaction() as connection:
+            group = groups.create(connection, root.run_id, name, "values", actor="ann")
+        for number in range(2):
+            line = grower.fork(root, f"{name}-{number}", lr=lr * (1 + number))
+            line.log("loss", [1, 2], [2.0, 1.0])
+            line.end("finished")
+            with empty.database.transaction() as connection:
+                groups.add_branch(connection, group, line.branch)
+    ticks = "/compare?pick=wide/main&group=wide/fan&group=wide/sweep"
+    page = empty.get(empty.client.get(ticks).headers["Location"])
+    changed = page.table("Changes since the fork")
+    assert [row["branch"] for row in changed] == ["fan", "fan", "sweep", "sweep"]
+    drawn = {line["name"]: line["colour"] for line in data_of(empty, page)["lines"]}
+    assert len({drawn[name] for name in ("main", "fan", "sweep")}) == 3
+    assert "One was ticked" in empty.get("/compare?pick=wide/main", 422).text
