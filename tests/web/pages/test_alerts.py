@@ -83,11 +83,11 @@ def test_all_alerts_are_marked_as_seen_at_once(own: Site) -> None:
     for number in range(3):
         raised(own, key=str(number))
     page = own.get("/runs/digits/alerts")
-    assert "3 not seen yet" in page.text
+    assert "3 warnings and errors not seen yet" in page.text
     answer = own.client.post("/runs/digits/alerts/seen")
     assert answer.status_code == 303 and answer.headers["Location"] == "/runs/digits/alerts"
     page = own.get("/runs/digits/alerts")
-    assert "0 not seen yet" in page.text and "Mark all as seen" not in page.text
+    assert "0 warnings and errors not seen yet" in page.text and "Mark all as seen" not in page.text
 
 
 def test_good_news_have_no_mark(own: Site) -> None:

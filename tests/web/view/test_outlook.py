@@ -8,7 +8,9 @@ from branchtrack.core.builtin_settings import LR, WEIGHT_DECAY
 from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.web.view import outlook
 
-SO_FAR = Outlook(steps=100, seconds=50.0, stored_bytes=10_000_000, max_steps=400, waiting=0)
+SO_FAR = Outlook(
+    steps=100, seconds=50.0, stored_bytes=10_000_000, max_steps=400, waiting=0, training=0
+)
 
 
 def test_time_and_disk_follow_from_the_branch_so_far() -> None:

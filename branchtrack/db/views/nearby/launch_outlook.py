@@ -20,7 +20,7 @@ class Outlook:
     """What the processes of a branch have made: updates in how many seconds, and bytes on disk.
 
     ``max_steps`` is where the process that made the node meant to end, ``waiting`` the number of
-    launches in the queue.
+    launches in the queue, ``training`` of those that have a slot of a worker.
     """
 
     steps: int
@@ -28,6 +28,7 @@ class Outlook:
     stored_bytes: int
     max_steps: int | None
     waiting: int
+    training: int
 
 
 def read(connection: Connection, node: Node) -> Outlook:
@@ -41,7 +42,9 @@ def read(connection: Connection, node: Node) -> Outlook:
         )
         .scalar_subquery()
     )
-    waiting = select(func.count()).where(launches.c.state == "queued").scalar_subquery()
+    counted = select(func.count()).select_from(launches)
+    waiting = counted.where(launches.c.state == "queued").scalar_subquery()
+    training = counted.where(launches.c.state.in_(("starting", "running"))).scalar_subquery()
     query = (
         select(
             segments.c.id,
@@ -52,6 +55,7 @@ def read(connection: Connection, node: Node) -> Outlook:
             func.coalesce(_starts.c.step, 0).label("start"),
             stored.label("stored"),
             waiting.label("waiting"),
+            training.label("training"),
         )
         .outerjoin(_starts, _starts.c.id == segments.c.start_node_id)
         .where(segments.c.branch_id == node.branch_id)
@@ -64,4 +68,5 @@ def read(connection: Connection, node: Node) -> Outlook:
         stored_bytes=int(rows[0].stored or 0) if rows else 0,
         max_steps=next((row.max_steps for row in rows if row.id == node.segment_id), None),
         waiting=rows[0].waiting if rows else 0,
+        training=rows[0].training if rows else 0,
     )

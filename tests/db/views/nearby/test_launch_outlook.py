@@ -7,6 +7,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.tables import segments
 from branchtrack.db.views.nearby import launch_outlook
 from tests.trees_for_tests import make_forked_tree
+from tests.web import seeds
 
 
 def test_updates_seconds_and_bytes_of_a_branch_are_counted_from_where_it_began(
@@ -35,3 +36,15 @@ def test_a_branch_that_never_trained_has_cost_nothing(database: Database, store:
     with database.read() as connection:
         outlook = launch_outlook.read(connection, line[0])
     assert (outlook.steps, outlook.seconds) == (0, 0.0)
+
+
+def test_launches_that_wait_and_that_have_a_slot_are_counted_apart(
+    sqlite_database: Database, store: Store
+) -> None:
+    grower = seeds.Grower(sqlite_database, store, "busy")
+    root = grower.line("main", 100).commit("root", 0)
+    grower.order(root, "waits")
+    grower.fork(root, "trains")
+    with sqlite_database.read() as connection:
+        outlook = launch_outlook.read(connection, root)
+    assert (outlook.waiting, outlook.training) == (1, 1)
