@@ -5,10 +5,10 @@ It compares what is on this machine with what the node's process recorded. It st
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,8 @@ from sqlalchemy import Connection
 from branchtrack import scripts
 from branchtrack.core.records import Node
 from branchtrack.db import runs, segments
-from branchtrack.db.storage import texts
+from branchtrack.db.storage import text_differences, texts
 from branchtrack.errors import CodeChanged, NotFound
-
-#: Characters of a difference that are shown.
-_LONGEST = 200_000
 
 
 def check(connection: Connection, node: Node, entry_point: Mapping[str, Any] | None) -> None:
@@ -83,18 +80,13 @@ def _difference(
 ) -> str:
     """Return the unified difference of those files whose earlier text was recorded."""
     folder = scripts.folder_of(scripts.script_of(command))
-    pieces: list[str] = []
+    if folder is None:
+        return ""
+    then: dict[str, str] = {}
     for path in files:
-        if folder is None or path not in sources:
-            continue
-        try:
-            then = texts.get(connection, sources[path])
-        except NotFound:
-            continue
-        lines = (then.splitlines(True), _text(folder / path).splitlines(True))
-        pieces += difflib.unified_diff(*lines, f"then/{path}", f"now/{path}")
-    diff = "".join(line if line.endswith("\n") else f"{line}\n" for line in pieces)
-    return diff if len(diff) <= _LONGEST else f"{diff[:_LONGEST]}\n... the rest is not shown\n"
+        with suppress(NotFound):
+            then |= {path: texts.get(connection, sources[path])} if path in sources else {}
+    return text_differences.unified(then, {path: _text(folder / path) for path in then})
 
 
 def _text(path: Path) -> str:

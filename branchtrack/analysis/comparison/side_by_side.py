@@ -19,6 +19,7 @@ from branchtrack.core.names import storable
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.records import Branch, Node, Run
 from branchtrack.db.browsing.buckets import Buckets
+from branchtrack.db.storage.texts import digest_of
 from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_outline import NodeSummary
 
@@ -142,6 +143,8 @@ class SideBySide:
         for line in self.lines:
             recorded = {name: line.code.get(name) for name in ("commit", "branch", "python")}
             recorded["uncommitted changes"] = (line.code.get("diff") or "")[:12] or None
+            sources = sorted((line.code.get("sources") or {}).items())
+            recorded["own code"] = digest_of(repr(sources))[:12] if sources else None
             used = line.code.get("imported") or {}
             where = line.head.environment if line.head else {}
             facts.append({**recorded, **where, **{f"package {key}": used[key] for key in used}})

@@ -36,7 +36,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "report.download": _TREE,
     "streams.events": ("metric", "after"),
     "node.show": (),
-    "code.show": (),
+    "code.show": ("against",),
     "compare.show": (*_COMPARED, "pick"),
     "compare.chart_data": _COMPARED,
     "compare.as_csv": _COMPARED,
