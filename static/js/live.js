@@ -17,6 +17,7 @@ function refresh(delay) {
   due = setTimeout(() => { due = 0; if (!paused && !going) htmx.trigger("#live", "refresh"); }, at - Date.now());
 }
 
+const unheard = (is) => document.body.classList.toggle("unheard", is);
 const redrawAll = () => paused || document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 
 // The server redraws lanes less often.
@@ -88,9 +89,10 @@ function open(url) {
       channel?.postMessage([name, data, lastEventId]);
     });
   }
-  source.onopen = () => poll(false);
+  source.onopen = () => { poll(false); unheard(false); };
   // A broken connection is opened again by the browser, a refused one is not.
   source.onerror = ({ target }) => {
+    unheard(true);
     if (target.readyState !== EventSource.CLOSED) return;
     leave?.();
     if (!polling) poll(true);
