@@ -137,5 +137,5 @@ def test_a_sparkline_spans_its_box() -> None:
 
 
 def test_above_the_numbers_of_the_axis_a_line_is_free_for_the_name() -> None:
-    axis = dom.parse(str(plots.y_axis(chart([0.0, 100.0]))))
+    axis = dom.parse(str(plots.y_axis(chart([0.0, 94.4]))))
     assert min(float(one["y"]) for one in axis.all("text")) >= 28
