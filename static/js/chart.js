@@ -3,8 +3,9 @@
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
-const probe = document.body.appendChild(Object.assign(document.createElement("span"), { hidden: true }));
-const SMALL = "11.5px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif";
+const make = (name, inner = {}) => Object.assign(document.createElement(name), inner);
+const probe = document.body.appendChild(make("span", { hidden: true }));
+const SMALL = `11.5px ${getComputedStyle(probe).fontFamily}`;
 
 // Variables hold light-dark(); only an element's own colour is resolved by the browser.
 function colour(name, alpha = 1) {
@@ -32,7 +33,7 @@ function places(low, high, wanted) {
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
   const ticks = [];
   for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) ticks.push(Number((n * step).toPrecision(12)));
-  return ticks;
+  return ticks.length > 1 || wanted > 9 ? ticks : places(low, high, wanted + 1);
 }
 
 // What is equal is sent once: the extremes of stretches of one point, averages without smoothing.
@@ -58,14 +59,8 @@ function seriesOf(data) {
     series.push({ ...common, show: few, stroke: line.band ? undefined : colour(line.colour, data.weight > 0 ? 0.28 : 0) });
     series.push({ ...common, show: few && line.band });
     if (few && line.band) bands.push({ series: [first + 1, first], fill: colour(line.colour, 0.6 / Math.max(3, data.lines.length)) });
-    series.push({
-      ...common,
-      width: data.fill ? 1 : 2,
-      stroke: colour(line.colour),
-      dash: data.fill ? [] : line.dash.map((part) => part * ratio),
-      fill: data.fill ? colour(line.colour, 0.22) : undefined,
-      fillTo: data.fill ? 0 : undefined,
-    });
+    const look = data.fill ? { width: 1, fill: colour(line.colour, 0.22), fillTo: 0 } : { width: 2, dash: line.dash.map((part) => part * ratio) };
+    series.push({ ...common, stroke: colour(line.colour), ...look });
   }
   return { series, bands };
 }
@@ -81,16 +76,12 @@ function decorate(plot, data) {
   ctx.font = SMALL.replace("11.5", 11.5 * ratio);
   ctx.textAlign = "left";
   ctx.fillText(data.note, bbox.left + 6 * ratio, bbox.top + bbox.height - 6 * ratio, bbox.width);
-  if (data.fork !== null && inside(at(data.fork, 0)[0])) {
-    const [x] = at(data.fork, 0);
-    ctx.strokeStyle = colour("--muted"); ctx.setLineDash([3 * ratio, 3 * ratio]);
+  for (const place of [data.fork, ...data.guides]) {
+    const isFork = place === data.fork, [x] = at(place, 0);
+    if (place === null || !inside(x)) continue;
+    ctx.strokeStyle = colour(isFork ? "--muted" : "--accent"); ctx.setLineDash(isFork ? [3 * ratio, 3 * ratio] : []);
     ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
-    ctx.setLineDash([]);
-    if (!data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
-  }
-  for (const [x] of data.guides.map((step) => at(step, 0)).filter(([x]) => inside(x))) {
-    ctx.strokeStyle = colour("--accent");
-    ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+    if (isFork && !data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
   }
   const ends = [];
   for (const line of data.lines) {
@@ -100,8 +91,7 @@ function decorate(plot, data) {
       const [left] = at(x, 0), top = bbox.top + 4 * ratio, half = 4 * ratio;
       if (!inside(left)) continue;
       ctx.beginPath();
-      ctx.moveTo(left - half, top - half); ctx.lineTo(left + half, top + half);
-      ctx.moveTo(left + half, top - half); ctx.lineTo(left - half, top + half);
+      for (const side of [half, -half]) { ctx.moveTo(left - side, top - half); ctx.lineTo(left + side, top + half); }
       ctx.stroke();
     }
     for (const [x, y] of line.marks) {
@@ -177,7 +167,7 @@ function tell(plot, data, tip, element) {
   for (const line of data.lines) {
     const place = below(line.xs, x);
     if (place < 0 || x > line.xs[line.xs.length - 1] + 1e-9) continue;
-    const row = document.createElement("div"), key = document.createElement("i"), value = document.createElement("b");
+    const row = make("div"), key = make("i"), value = make("b");
     key.style.borderColor = colour(line.colour);
     if (line.dash.length) key.style.borderTopStyle = line.dash[0] > 3 ? "dashed" : "dotted";
     const [low, high, smooth] = [line.low[place], line.high[place], line.smooth[place]];
@@ -226,14 +216,14 @@ function draw(element, data) {
   if (!area || !data.lines.length) return;
   drawn.get(element)?.plot.destroy();
   element.querySelector(".tip")?.remove();
-  const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
+  const tip = element.appendChild(make("div", { className: "tip", hidden: true }));
   const grid = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--muted"), font: SMALL, grid, ticks: { show: false }, values: (_, all) => all.map(label) };
   const steps = data.x === "step" || (data.x === "since" && data.origin > 0), { series, bands } = seriesOf(data);
   const options = {
     width: element.clientWidth,
     height: element.clientHeight,
-    padding: [12, parseFloat(getComputedStyle(area).paddingRight), 0, 0],
+    padding: [28, parseFloat(getComputedStyle(area).paddingRight), 0, 0],
     legend: { show: false },
     cursor: {
       y: false, points: { show: false }, drag: { x: steps, y: false, setScale: false },
@@ -261,29 +251,37 @@ function draw(element, data) {
   drawn.set(element, { data, plot });
 }
 
-function saves(wall, element, data) {
-  const links = ["svg", "csv"].map((kind) => {
+function saves(wall, data) {
+  const row = make("p", { className: "save" });
+  for (const kind of ["svg", "csv", "png"]) {
     const url = new URL(wall.dataset.url, location.href);
-    url.pathname += `.${kind}`;
-    url.searchParams.delete("metric");
+    url.pathname += `.${kind.replace("png", "svg")}`;
     url.searchParams.set("metric", data.metric);
-    return Object.assign(document.createElement("a"), { href: url, textContent: kind.toUpperCase() });
-  });
-  const png = Object.assign(document.createElement("a"), { href: "#", textContent: "PNG", download: `${data.metric}.png` });
-  png.addEventListener("click", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
-  const row = Object.assign(document.createElement("p"), { className: "save" });
-  row.append(...links.flatMap((link) => [link, " "]), png);
+    row.append(make("a", { href: url, textContent: kind.toUpperCase() }), " ");
+  }
+  row.lastElementChild.addEventListener("click", savePng);
   return row;
 }
 
+// The server's picture, which has a name and both axes, in two pixels for each, and in the colours of this page.
+async function savePng(event) {
+  event.preventDefault();
+  const url = new URL(event.target.href), picture = new Image(), canvas = make("canvas");
+  if (colour("--bg") !== "rgba(255, 255, 255, 1)") url.searchParams.set("theme", "dark");
+  picture.src = url;
+  await picture.decode();
+  [canvas.width, canvas.height] = [picture.width * 2, picture.height * 2];
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  make("a", { href: canvas.toDataURL(), download: `${url.searchParams.get("metric")}.png` }).click();
+}
+
 function panel(wall, data) {
-  const make = (name, inner = {}) => Object.assign(document.createElement(name), inner);
   const element = make("div", { className: "chart" }), axis = make("div", { className: "axis" });
-  const name = make("p", { className: "y-name" });
+  const name = make("p", { className: "y-name", title: data.metric });
   element.style.minHeight = `${data.height}px`;
   name.append(make("b", { textContent: data.metric }));
   if (data.weight > 0) name.append(make("span", { textContent: `EMA ${data.weight}` }));
-  axis.append(name, saves(wall, element, data));
+  axis.append(name, saves(wall, data));
   element.append(axis, make("div", { className: "area" }));
   return element;
 }

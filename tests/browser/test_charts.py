@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterator
@@ -223,3 +224,106 @@ def test_metrics_are_chosen_without_a_page_load(page: Page, site: Site) -> None:
     page.locator("#bar").get_by_role("button", name="Show").click()
     expect(page.locator("#charts canvas")).to_have_count(3)
     assert "metric=loss&metric=eval_loss&metric=lr" in page.url and page.evaluate("window.same")
+
+
+def test_the_name_of_a_metric_stands_above_the_numbers_on_one_line(page: Page, site: Site) -> None:
+    site.lines["more-decay"].log("a_metric_with_a_long_name/" * 5, [1700, 1701], [0.0, 1.0])
+    name = "a_metric_with_a_long_name/" * 5
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{site.root}runs/gpt2-docs?metric={name}&metric=grad_norm")
+        expect(page.locator("#charts canvas")).to_have_count(2)
+        for nth in range(2):
+            shown = page.locator("#charts .y-name").nth(nth).bounding_box()
+            plot = page.locator("#charts .u-over").nth(nth).bounding_box()
+            assert shown is not None and plot is not None
+            # Half a number is above the plot.
+            assert shown["height"] == 16 and shown["y"] + 16 <= plot["y"] - 6
+            assert shown["x"] + shown["width"] <= width
+        assert page.locator("#charts .y-name").first.get_attribute("title") == name
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_every_vertical_axis_has_two_numbers(page: Page, site: Site) -> None:
+    page.goto(f"{site.root}runs/gpt2-docs")
+    expect(page.locator("#charts canvas")).to_have_count(4)
+    counts = page.evaluate(
+        """() => [...drawn].map(([element, { data }]) =>
+          [[2.1, 5.9], [3.9, 4.4], data.range.slice(2)].map(([low, high]) =>
+            upright({ ...data, range: [0, 1, low, high] }, element.clientHeight).length))"""
+    )
+    assert all(count >= 2 for each in counts for count in each)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_chart_is_saved_as_a_whole_picture_in_the_pages_colours(
+    page: Page, site: Site, theme: str
+) -> None:
+    page.emulate_media(color_scheme=theme)
+    page.goto(f"{site.root}runs/gpt2-docs")
+    expect(page.locator("#charts canvas")).to_have_count(4)
+    page.locator("#charts .chart").nth(1).hover()
+    with page.expect_download() as saved:
+        page.locator("#charts .save").nth(1).get_by_role("link", name="PNG").click()
+    assert saved.value.suggested_filename == "eval_loss.png"
+    encoded = base64.b64encode(saved.value.path().read_bytes()).decode()
+    # The file is read with the page's own canvas: its corners, and whether there is ink where the
+    # name and the numbers of the horizontal axis are.
+    corner, tops, bottoms, size = page.evaluate(
+        """async (text) => {
+          const picture = new Image(), canvas = document.createElement("canvas");
+          picture.src = `data:image/png;base64,${text}`;
+          await picture.decode();
+          [canvas.width, canvas.height] = [picture.width, picture.height];
+          const context = canvas.getContext("2d");
+          context.drawImage(picture, 0, 0);
+          const pixels = (...box) => [...context.getImageData(...box).data];
+          const kinds = (list) => new Set(list.filter((_, nth) => nth % 4 === 0)).size;
+          const { width, height } = picture;
+          return [pixels(0, 0, 1, 1), kinds(pixels(24, 8, 120, 32)),
+            kinds(pixels(200, height - 44, width - 400, 40)), [width, height]];
+        }""",
+        encoded,
+    )
+    assert corner == ([255, 255, 255, 255] if theme == "light" else [13, 17, 23, 255])
+    assert tops > 4 and bottoms > 4 and size[0] == 2000
+    page.emulate_media(color_scheme="light")
+
+
+def test_without_scripts_no_room_is_left_for_what_they_draw(browser: Browser, site: Site) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.address)
+    page.goto(f"{site.root}runs/gpt2-docs")
+    wall, picture = page.locator("#charts"), page.locator("#charts img")
+    expect(picture).to_be_visible()
+    tall = [each.bounding_box() for each in (wall, picture)]
+    assert tall[0] is not None and tall[1] is not None
+    assert tall[0]["height"] == pytest.approx(tall[1]["height"], abs=12)
+    context.close()
+
+
+def test_on_a_narrow_page_each_node_shows_all_that_matters(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{site.root}runs/gpt2-docs")
+    rows = page.locator("table.nodes tbody tr")
+    assert rows.count() > 8
+    edges = rows.evaluate_all(
+        """(rows) => rows.map((row) => ["td.grow", ".branch", "[data-label=step] a", "a.id",
+            "a[aria-label^=Resume]", "input[name=pick]", "svg.lines"].map((part) => {
+          const { left, right, height } = row.querySelector(part).getBoundingClientRect();
+          return left >= 0 && right <= 378 && height > 0;
+        }))"""
+    )
+    assert all(all(each) for each in edges)
+    assert rows.first.locator("[data-label=loss]").is_visible()
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_on_a_narrow_page_the_name_of_each_lane_is_whole(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{site.root}runs/gpt2-docs")
+    names = page.locator("#lanes .names .branch")
+    cut = names.evaluate_all("(all) => all.filter((one) => one.scrollWidth > one.clientWidth)")
+    assert names.count() == 4 and cut == []
+    page.set_viewport_size({"width": 1280, "height": 900})

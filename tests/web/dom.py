@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
-INLINE = frozenset("a abbr b code em i span strong time".split())
+INLINE = frozenset("a abbr b code em i span strong time wbr".split())
 ROLES = {
     "a": "link",
     "button": "button",

@@ -20,7 +20,7 @@ from branchtrack.web.view.comparison import Comparison, Side
 from branchtrack.web.view.tree import change_words
 
 _POINTS = 300
-_SHORT = 130
+_SHORT = 146
 
 
 def build_charts(

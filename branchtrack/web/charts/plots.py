@@ -14,8 +14,8 @@ from branchtrack.core.formats import axis_label
 from branchtrack.web.charts.chart import FOOT, Chart, Line
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
-#: Pixels above the highest point.
-_TOP = 12
+#: Pixels above the highest point, in which the name of the metric stands.
+_TOP = 28
 #: With more curves than this the raw ones are not drawn: they could not be told apart.
 _MANY = 16
 #: With more curves than this their bands would be one.

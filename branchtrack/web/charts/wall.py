@@ -26,7 +26,7 @@ _OFFERED = 40
 #: Buckets before a branch that its averages begin with: 0.99 to this power is next to nothing.
 _LEAD = 1500
 #: Pixels of the first chart and of each other one, without the labels of the axis.
-_TALL, _SHORT = 200, 120
+_TALL, _SHORT = 216, 136
 #: Metrics that are steps or measured rarely: an average would hide when they change.
 _PLAIN = ("lr", "learning_rate", "epoch")
 

@@ -30,7 +30,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "runs.index": ("q", "sort", "columns", "by", "page", "view", "undo", "seen"),
     "tree.show": (*_TREE, *_HELD),
     "wall.data": _TREE,
-    "wall.as_svg": _TREE,
+    "wall.as_svg": (*_TREE, "theme"),
     "wall.as_table": _TREE,
     "wall.as_csv": _TREE,
     "report.download": _TREE,

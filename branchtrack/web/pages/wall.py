@@ -53,7 +53,8 @@ def as_svg(run: str) -> Response:
     drawings = [
         (_title(drawn), plots.y_axis(drawn), plots.plot(drawn), drawn.height) for drawn in charts
     ]
-    answer = Response(standalone.stack(drawings), mimetype="image/svg+xml")
+    is_dark = query.choice("theme", ("light", "dark")) == "dark"
+    answer = Response(standalone.stack(drawings, is_dark=is_dark), mimetype="image/svg+xml")
     return _named(answer, run, [drawn.metric for drawn in charts], "svg", inline=True)
 
 

@@ -16,6 +16,8 @@ from markupsafe import Markup, escape
 COLOURS = 4
 _SPECIAL = re.compile("[&<>\"']")
 TRUNK = -1
+#: Of so many positions, two are always inside of a range.
+_ENOUGH = 10
 
 
 def colour_and_dash(index: int) -> tuple[int, int]:
@@ -90,7 +92,10 @@ def mark_kind(kind: str, changed: bool) -> str:
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Return round positions between ``low`` and ``high``, about ``count`` of them."""
+    """Return round positions between ``low`` and ``high``, about ``count`` of them, at least two.
+
+    A single number would not say how large is what is drawn. Of an empty range it is ``low``.
+    """
     span = high - low
     if not math.isfinite(span) or span <= 0:
         return [low]
@@ -99,6 +104,8 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
+    if last <= first and count < _ENOUGH:
+        return ticks(low, high, count + 1)
     return [round(multiple * step, 12) for multiple in range(first, last + 1)]
 
 

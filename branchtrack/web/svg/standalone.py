@@ -1,19 +1,20 @@
 """Drawings as files of their own: what the style sheet says of them becomes attributes.
 
 A file has no style sheet, and pages forbid styles inside of drawings. Colours are those of the
-light theme, for paper and mail.
+light theme, for paper and mail, unless the dark ones are asked for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from markupsafe import Markup
 
 from branchtrack.web.svg.marks import el
 
-_INK, _MUTED, _LINE, _EDGE = "#1b2026", "#59636e", "#dde2e8", "#818b96"
+_INK, _MUTED, _LINE, _EDGE, _PAPER = "#1b2026", "#59636e", "#dde2e8", "#818b96", "#ffffff"
 _SOLID = {"stroke-dasharray": "none"}
 _CURVE = {"fill": "none", "stroke": "currentColor", "vector-effect": "non-scaling-stroke"}
 _OPEN = {"overflow": "visible"}
@@ -42,9 +43,9 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "lines": _OPEN,
     "mark": _OPEN,
     "over": _OPEN,
-    "solid": {"fill": "currentColor", "stroke": "#ffffff", "stroke-width": "1.5", **_SOLID},
-    "hollow": {"fill": "#ffffff", "stroke": "currentColor", "stroke-width": "2", **_SOLID},
-    "bare": {"fill": "#ffffff", "stroke": "currentColor", "stroke-width": "2", **_SOLID},
+    "solid": {"fill": "currentColor", "stroke": _PAPER, "stroke-width": "1.5", **_SOLID},
+    "hollow": {"fill": _PAPER, "stroke": "currentColor", "stroke-width": "2", **_SOLID},
+    "bare": {"fill": _PAPER, "stroke": "currentColor", "stroke-width": "2", **_SOLID},
     "target": {"fill": "none"},
     "gap": {"stroke": "currentColor", "stroke-width": "2", **_SOLID},
     "pulse": {"fill": "currentColor", "fill-opacity": "0.3"},
@@ -53,23 +54,48 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "title": {"fill": _INK, "font-weight": "600"},
     "cursor": {"display": "none"},
 }
+#: The light theme's colours, and what they are in the dark.
+_DARK = {
+    _INK: "#e6edf3",
+    _MUTED: "#9aa4af",
+    _LINE: "#2a313a",
+    _EDGE: "#6b7682",
+    _PAPER: "#0d1117",
+    "#0068a3": "#5db2e8",
+    "#0072b2": "#3d9fdb",
+    "#b04a00": "#f07f2e",
+    "#007a59": "#22b98f",
+    "#a9447f": "#d98abb",
+    "#76808a": "#8a939d",
+}
 _CLASS = re.compile(r'(?<=\s)class="([^"]*)"')
 #: Characters that XML 1.0 has no place for.
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _WIDTH, _LEFT, _RIGHT = 1000, 120, 124
 _SPACE = "http://www.w3.org/2000/svg"
+#: Characters of a title; longer ones would not fit into the width.
+_LONGEST = 120
 
 
-def stack(drawings: Sequence[tuple[str, Markup, Markup, int]], width: int = _WIDTH) -> str:
+def stack(
+    drawings: Sequence[tuple[str, Markup, Markup, int]],
+    width: int = _WIDTH,
+    *,
+    is_dark: bool = False,
+) -> str:
     """Return drawings below each other as one file.
 
-    Each is a title, the labels of its vertical axis, the drawing, and its height in pixels.
+    Each is a title, the labels of its vertical axis, the drawing, and its height in pixels. The
+    title stands above the plot, where the drawing leaves room for it.
     """
+    shade = _DARK if is_dark else {}
     parts = []
     top = 0
     inner = width - _LEFT - _RIGHT
     for title, axis, drawing, height in drawings:
-        parts.append(el("text", title, x=12, y=top + 20, class_="title"))
+        is_long = len(title) > _LONGEST
+        words = (title[: _LONGEST - 1] + "…", el("title", title)) if is_long else (title,)
+        parts.append(el("text", *words, x=12, y=top + 16, class_="title"))
         parts.append(el("svg", axis, x=0, y=top, width=_LEFT, height=height))
         parts.append(
             el("svg", drawing, x=_LEFT, y=top, width=inner, height=height, overflow="visible")
@@ -77,7 +103,7 @@ def stack(drawings: Sequence[tuple[str, Markup, Markup, int]], width: int = _WID
         top += height
     picture = el(
         "svg",
-        el("rect", width="100%", height="100%", fill="#ffffff"),
+        el("rect", width="100%", height="100%", fill=shade.get(_PAPER, _PAPER)),
         *parts,
         xmlns=_SPACE,
         width=width,
@@ -85,18 +111,21 @@ def stack(drawings: Sequence[tuple[str, Markup, Markup, int]], width: int = _WID
         viewBox=f"0 0 {width} {max(top, 1)}",
         font_family="system-ui, -apple-system, 'Segoe UI', sans-serif",
         font_size="11.5",
-        fill=_MUTED,
+        fill=shade.get(_MUTED, _MUTED),
     )
-    return _UNREADABLE.sub("\ufffd", inlined(picture))
+    return _UNREADABLE.sub("\ufffd", inlined(picture, shade))
 
 
-def inlined(picture: str) -> str:
-    """Return a drawing whose classes are replaced by what the style sheet says of them."""
-    return _CLASS.sub(lambda match: _attributes(match[1].split()), picture)
+def inlined(picture: str, shade: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a drawing whose classes are replaced by what the style sheet says of them.
+
+    ``shade`` has the colours to take instead of those of the light theme.
+    """
+    return _CLASS.sub(lambda match: _attributes(match[1].split(), shade), picture)
 
 
-def _attributes(classes: Sequence[str]) -> str:
+def _attributes(classes: Sequence[str], shade: Mapping[str, str]) -> str:
     merged: dict[str, str] = {}
     for name in classes:
         merged |= ATTRIBUTES.get(name, {})
-    return " ".join(f'{name}="{value}"' for name, value in merged.items())
+    return " ".join(f'{name}="{shade.get(value, value)}"' for name, value in merged.items())

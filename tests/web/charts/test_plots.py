@@ -114,7 +114,7 @@ def test_names_keep_the_order_of_their_curves() -> None:
 def test_where_there_is_no_room_for_a_name_it_is_counted() -> None:
     found = plot(chart(*[[3.0, 2.0]] * 30, [3.0, 2.0, 1.0]))
     names = found.all("text", class_="name")
-    assert names[-1].text == "+ 15 more" and len(names) == 17
+    assert names[-1].text == "+ 17 more" and len(names) == 15
     heights = [float(name["y"]) for name in names]
     assert min(map(sub, heights[1:], heights)) >= plots._NAME_HEIGHT
     assert "branch30" in [one.text for one in names]
@@ -134,3 +134,8 @@ def test_a_sparkline_spans_its_box() -> None:
     assert str(plots.sparkline([(0, 1.0)])) == ""
     flat = dom.parse(str(plots.sparkline([(0, 1.0), (1, 1.0)])))
     assert flat.one("path")["d"] == "M0.0,22.0L100.0,22.0"
+
+
+def test_above_the_numbers_of_the_axis_a_line_is_free_for_the_name() -> None:
+    axis = dom.parse(str(plots.y_axis(chart([0.0, 94.4]))))
+    assert min(float(one["y"]) for one in axis.all("text")) >= 28

@@ -6,6 +6,7 @@ import time
 
 from branchtrack import control
 from branchtrack.core.actors import Actor
+from branchtrack.core.agents.policies.registry import POLICIES
 from branchtrack.core.agents.records import Agent
 from branchtrack.core.records import Request
 from branchtrack.db import requests, runs
@@ -43,6 +44,9 @@ def test_without_agents_the_page_says_how_to_start_one(own: Site) -> None:
     page = own.get("/agents")
     assert "Nothing waits for a decision." in page.text
     assert "branchtrack agent RUN --policy guard" in page.text
+    policies = page.one("table", aria_label="Policies")
+    assert [name.text for name in policies.all("th", class_="title")] == [*POLICIES, "llm"]
+    assert policies.all("td", class_="muted")[0].text == POLICIES["guard"].about
 
 
 def test_a_proposal_is_approved_in_the_name_of_its_maker(own: Site) -> None:

@@ -265,6 +265,15 @@ def test_the_nodes_before_and_after_are_links_with_what_they_changed(site: Site)
     assert "previous" not in root.text and "next" in root.text
 
 
+def test_a_branchs_name_and_what_follows_are_apart(site: Site) -> None:
+    cooler = site.lines["cooler"]
+    with site.database.read() as connection:
+        listed = nodes.list_of_run(connection, cooler.grower.run.id)
+    fork = next(node for node in reversed(listed) if node.branch_id == cooler.branch.id)
+    around = site.get(f"/nodes/{fork.id}").one("nav", aria_label="Around this node")
+    assert "main step 400" in around.text
+
+
 def test_the_charts_around_a_node_are_those_of_its_branch_and_steps(site: Site) -> None:
     page = site.get(f"/nodes/{site.node('more-decay')}")
     address = page.one("div", id="charts")["data-url"]

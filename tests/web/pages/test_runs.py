@@ -229,3 +229,8 @@ def test_a_list_that_has_not_changed_is_not_sent_again(empty: Site) -> None:
         changed = empty.client.get(address, headers=headers)
     assert changed.status_code == 200 and "good" in changed.text
     assert empty.client.get(address).status_code == 200
+
+
+def test_the_name_of_a_column_may_break_only_between_its_words(site: Site) -> None:
+    page = site.client.get("/").get_data(as_text=True)
+    assert ">best(<wbr>eval_loss)</a>" in page

@@ -29,6 +29,7 @@ def test_markup_inside_is_kept() -> None:
         (0, 1, 4, [0, 0.25, 0.5, 0.75, 1]),
         (-0.3, 0.1, 2, [-0.2, 0]),
         (5, 5, 4, [5]),
+        (2.1, 5.9, 2, [3, 4, 5]),
         (2.04, 2.06, 4, [2.04, 2.045, 2.05, 2.055, 2.06]),
     ],
 )
@@ -56,3 +57,10 @@ def test_logarithmic_ticks_are_decades_or_where_short_round_numbers() -> None:
 )
 def test_each_kind_of_node_has_its_mark(kind: str, changed: bool, found: str) -> None:
     assert marks.mark_kind(kind, changed) == found
+
+
+@pytest.mark.parametrize("high", [1.01, 1.3, 2.7, 4.49, 9.9, 123.4])
+@pytest.mark.parametrize("wanted", [1, 2, 3, 8])
+def test_a_range_has_at_least_two_ticks(high: float, wanted: int) -> None:
+    found = marks.ticks(0.99, high, wanted)
+    assert 2 <= len(found) <= 12 and 0.99 <= found[0] <= found[-1] <= high

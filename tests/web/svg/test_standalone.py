@@ -46,3 +46,23 @@ def test_every_class_of_a_chart_says_something_in_a_file(site: Site) -> None:
 
 def walk(element: dom.Element) -> list[dom.Element]:
     return [element, *(part for child in element.children for part in walk(child))]
+
+
+def test_a_title_stands_above_the_axis_and_a_long_one_is_cut_but_kept() -> None:
+    part = el("svg", width="100%", height=50)
+    root = ElementTree.fromstring(standalone.stack([("m" * 300, part, part, 50)]))
+    (title,) = [each for each in root if each.tag.endswith("text")]
+    assert float(title.get("y", "99")) <= 20 and len(title.text or "") == 120
+    assert [each.text for each in title] == ["m" * 300]
+
+
+def test_a_picture_in_the_dark_has_no_colour_of_the_light_theme(site: Site) -> None:
+    path = "/runs/gpt2-docs/chart.svg?at=500"
+    light, dark = (
+        site.client.get(f"{path}&theme={theme}").get_data(as_text=True)
+        for theme in ("light", "dark")
+    )
+    assert light == site.client.get(path).get_data(as_text=True)
+    known = {light_colour for light_colour in standalone._DARK if light_colour in light}
+    assert len(known) >= 8 and not any(each in dark for each in known)
+    assert site.client.get(f"{path}&theme=blue").status_code == 422
