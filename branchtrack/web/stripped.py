@@ -1,4 +1,4 @@
-"""Our own scripts and styles without what is for their authors: comments and indentation.
+"""Our own scripts and styles without what is for their authors: comments, indentation, spaces.
 
 Lines are neither joined nor renamed, so that what a browser shows of them can be read.
 """
@@ -10,6 +10,8 @@ import re
 _BLOCK = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 _INDENTATION = re.compile(r"^\s+", re.MULTILINE)
+#: A text, which stays, or spaces that mean nothing.
+_TEXT_OR_SPACES = re.compile(r"""("[^"]*")|(?<=[:;,{]) +| +(?=[{}\n])""")
 
 
 def script(text: str) -> str:
@@ -18,5 +20,6 @@ def script(text: str) -> str:
 
 
 def style(text: str) -> str:
-    """Return a style sheet without indentation, empty lines, and comments."""
-    return _INDENTATION.sub("", _BLOCK.sub("", text))
+    """Return a style sheet without indentation, empty lines, comments, and idle spaces."""
+    lines = _INDENTATION.sub("", _BLOCK.sub("", text))
+    return _TEXT_OR_SPACES.sub(lambda match: match[1] or "", lines)
