@@ -223,7 +223,7 @@ function go(range) {
 
 function draw(element, data) {
   const area = element.querySelector(".area");
-  if (!area || !data.lines.length) return;
+  if (!area || !data.lines.length) return area?.firstChild || area?.append(data.note);
   drawn.get(element)?.plot.destroy();
   element.querySelector(".tip")?.remove();
   const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
@@ -270,7 +270,7 @@ function saves(wall, element, data) {
     return Object.assign(document.createElement("a"), { href: url, textContent: kind.toUpperCase() });
   });
   const png = Object.assign(document.createElement("a"), { href: "#", textContent: "PNG", download: `${data.metric}.png` });
-  png.addEventListener("click", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  png.addEventListener("click", () => { png.href = drawn.get(element)?.plot.ctx.canvas.toDataURL() ?? "#"; });
   const row = Object.assign(document.createElement("p"), { className: "save" });
   row.append(...links.flatMap((link) => [link, " "]), png);
   return row;

@@ -79,3 +79,21 @@ def test_pages_of_a_branch_and_a_node_show_its_charts(site: Site) -> None:
         assert [chart["metric"] for chart in answer.json["charts"]][:2] == ["loss", "eval_loss"]
         assert site.client.get(charts.one("img")["src"]).mimetype == "image/svg+xml"
     assert "at=900" in node["data-url"]
+
+
+def test_a_chart_by_a_counter_that_only_a_fork_has_names_the_others(own: Site) -> None:
+    main = own.lines["main"]
+    low = main.grower.fork(main.commit("checkpoint", 40), "low", lr=1e-4)
+    low.log("loss", range(41, 46), [1.0] * 5)
+    low.log("only_b", range(42, 44), [7.0, 8.0])
+    query = "/runs/digits/chart?metric=loss&x=only_b"
+    answer = own.client.get(query)
+    assert answer.json is not None
+    (chart,) = answer.json["charts"]
+    assert [(line["name"], line["xs"]) for line in chart["lines"]] == [("low", [7, 8])]
+    assert chart["note"] == "Not drawn, without only_b: main"
+    alone = own.client.get(query + "&branch=main")
+    assert alone.json is not None and alone.json["charts"][0]["lines"] == []
+    picture = own.client.get("/runs/digits/chart.svg?metric=loss&x=only_b&branch=main")
+    assert "without only_b: main" in picture.get_data(as_text=True)
+    assert own.client.get("/runs/digits/chart/table?metric=loss&x=only_b").status_code == 200
