@@ -7,6 +7,7 @@ draws nothing; `charts.plots` and `static/js/chart.js` both draw these values.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +26,13 @@ _MOST_GAPS = 40
 #: Names in a note.
 _MOST_NAMES = 4
 _NOTHING = 1e-6
-_LARGEST = 1e300
+#: Whether a value is of this size or not, a rounded one stays finite.
+_HUGE = 1e300
+_MAXIMUM = sys.float_info.max
+#: Half of the smallest range of an axis: differences of smaller numbers cannot be divided by.
+_LEAST_ROOM = 1e-290
+#: Differences of numbers that are first multiplied by this are finite.
+QUARTER = 0.25
 #: Pixels below the lowest point, with and without the labels of the horizontal axis.
 FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
@@ -116,7 +123,7 @@ class Chart:
 
     def share(self, x: float) -> float:
         """Return the position of ``x`` as a share of the axis."""
-        return (x - self.x_low) / ((self.x_high - self.x_low) or 1)
+        return share(x, self.x_low, self.x_high)
 
     def as_json(self) -> dict[str, Any]:
         """Return what the page's script needs to draw the chart."""
@@ -136,6 +143,12 @@ class Chart:
             "label": self.label,
             "note": self.note,
         }
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Return where a value is between two others, 0 to 1; also if their difference is infinite."""
+    start = low * QUARTER
+    return (value * QUARTER - start) / ((high * QUARTER - start) or 1)
 
 
 def line(
@@ -354,16 +367,16 @@ def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float
     values = [
         y for curve in lines for y in (*curve.low, *curve.high, *curve.smooth) if y is not None
     ]
-    # Differences of larger numbers are infinite.
-    values = [max(-_LARGEST, min(_LARGEST, y)) for y in values if y > 0 or not log]
+    values = [y for y in values if y > 0 or not log]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if fill:
         low, high = min(low, 0.0), max(high, 0.0)
     if log:
         low = low or 1e-3
-        return low / 1.15, max(high, low * 1.01) * 1.15
-    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    return low - room, high + room
+        return low / 1.15 or low, min(max(high, low * 1.01) * 1.15, _MAXIMUM)
+    room = (high * 0.06 - low * 0.06) or abs(high) * 0.1 or 1.0
+    room = max(room, _LEAST_ROOM)
+    return max(low - room, -_MAXIMUM), min(high + room, _MAXIMUM)
 
 
 def _values_at(
@@ -385,12 +398,14 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
     sizes = np.abs(values[finite])
     if not sizes.size or not sizes.any():
         return [0.0 if is_finite else None for is_finite in finite.tolist()]
-    # Of the smallest value, but of none that is next to nothing beside the others.
-    least = max(float(sizes[sizes > 0].min()), float(sizes.max()) * _NOTHING)
-    decimals = 4 - math.floor(math.log10(least))
+    # Of the smallest value, but of none that is next to nothing beside the others. That one keeps
+    # its digits: 0 has no place on a logarithmic scale.
+    most = float(sizes.max())
+    least = max(float(sizes[sizes > 0].min()), most * _NOTHING)
+    decimals = 4 - math.floor(math.log10(least)) if most < _HUGE else 0
     if finite.all():
-        return [round(y, decimals) for y in values.tolist()]
-    return [round(y, decimals) if math.isfinite(y) else None for y in values.tolist()]
+        return [round(y, decimals) or y for y in values.tolist()]
+    return [(round(y, decimals) or y) if math.isfinite(y) else None for y in values.tolist()]
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -399,7 +414,9 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _floats(values: NDArray[np.float64]) -> list[float]:
     # Whole numbers without ".0" keep the page small: most axes are steps, and there are thousands.
-    return [int(x) if x == int(x) else float(f"{x:.8g}") for x in values.tolist()]
+    return [
+        int(x) if abs(x) < _HUGE and x == int(x) else float(f"{x:.8g}") for x in values.tolist()
+    ]
 
 
 def _nan(values: Sequence[float | None]) -> list[float]:

@@ -109,6 +109,12 @@ def test_a_logarithmic_range_leaves_out_what_is_not_positive() -> None:
     assert 0 < drawn.y_low <= 0.01 and drawn.y_high >= 100
 
 
+def test_a_value_next_to_nothing_beside_another_is_above_0() -> None:
+    curve = line(series([1e-12, 10.0]))
+    drawn = chart.chart([curve], metric_name="m", x_name="step", log=True, weight=0)
+    assert drawn.lines[0].low == [1e-12, 10.0] and not drawn.note
+
+
 def test_without_a_value_above_0_a_scale_is_linear_and_the_chart_says_so() -> None:
     values = line(series([0.0, -1.0]))
     drawn = chart.chart([values], metric_name="m", x_name="step", log=True, weight=0)
