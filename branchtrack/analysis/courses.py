@@ -138,7 +138,8 @@ def difference(
     first = int(max(base.first[0], other.first[0]))
     span = int(min(base.steps[-1], other.steps[-1])) - first
     means = [_means(curve, first, first + span) for curve in (base, other)]
-    gaps = means[1] - means[0]
+    with np.errstate(over="ignore"):
+        gaps = means[1] - means[0]
     known = np.flatnonzero(np.isfinite(gaps))
     steps = first + (known + 1) * span // _STRETCHES
     steps, places = np.unique(steps, return_index=True)

@@ -173,7 +173,8 @@ def stitched(
 def difference(a: Series, b: Series, after: int | None = None) -> Series:
     """Return ``b - a`` at the steps of both, from ``after`` on (exclusive)."""
     steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
-    with np.errstate(invalid="ignore"):
+    # Infinite where no float holds it.
+    with np.errstate(invalid="ignore", over="ignore"):
         values = b.values[in_b] - a.values[in_a]
     both = Series(steps, values, b.times[in_b])
     return both if after is None else both.cut(after, None)

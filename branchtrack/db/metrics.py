@@ -267,7 +267,7 @@ def _insert_block(connection: Connection, series_id: int, block: Series) -> int:
     if older is not None:
         block = Series.join([_from_block(older), block])
         connection.execute(metric_blocks.delete().where(same))
-    numbers = block.values[~np.isnan(block.values)]
+    numbers = block.values[np.isfinite(block.values)]
     last = float(block.values[-1])
     row = {
         "series_id": series_id,

@@ -175,7 +175,7 @@ def find(connection: Connection, ref: str) -> Node:
     except NotFound as error:
         if error.facts.get("trashed"):
             raise
-        _refuse_trashed(connection, ref)
+        refuse_trashed(connection, ref)
         # Only RUN/BRANCH or the whole name of a run stands for a node.
         close = error.facts["near"] if error.facts["kind"] == "branch" else ()
         listed = "`branchtrack tree RUN` lists the nodes of a run."
@@ -200,12 +200,16 @@ def check_listed(connection: Connection, node_ids: Collection[str]) -> None:
     """
     listed = select(nodes.c.id).where(nodes.c.id.in_(node_ids), visibility.nodes_of_any())
     for node_id in sorted(set(node_ids).difference(connection.execute(listed).scalars())):
-        _refuse_trashed(connection, node_id)
+        refuse_trashed(connection, node_id)
         raise NotFound("node", node_id)
 
 
-def _refuse_trashed(connection: Connection, ref: str) -> None:
-    """Say so if a node of that id is in the trash."""
+def refuse_trashed(connection: Connection, ref: str) -> None:
+    """Say so if a node of that id is in the trash.
+
+    Raises:
+        NotFound: it is, and what brings it back. Ambiguous: the ids of several begin so.
+    """
     row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
     if row is not None:
         run = runs.get_run(connection, row.run_id)

@@ -10,8 +10,8 @@ import re
 _BLOCK = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 _INDENTATION = re.compile(r"^\s+", re.MULTILINE)
-#: A text, which stays, or spaces that mean nothing.
-_TEXT_OR_SPACES = re.compile(r"""("[^"]*")|(?<=[:;,{]) +| +(?=[{}\n])""")
+#: A text, which stays, or what means nothing: spaces, and a semicolon after the last declaration.
+_TEXT_OR_IDLE = re.compile(r"""("[^"]*")|;? *(?=\})|(?<=[:;,{]) +| +(?=[{\n])""")
 
 
 def script(text: str) -> str:
@@ -20,6 +20,6 @@ def script(text: str) -> str:
 
 
 def style(text: str) -> str:
-    """Return a style sheet without indentation, empty lines, comments, and idle spaces."""
+    """Return a style sheet without indentation, empty lines, comments, and what is idle."""
     lines = _INDENTATION.sub("", _BLOCK.sub("", text))
-    return _TEXT_OR_SPACES.sub(lambda match: match[1] or "", lines)
+    return _TEXT_OR_IDLE.sub(lambda match: match[1] or "", lines)

@@ -28,8 +28,8 @@ function label(value) {
 
 // The same round ticks as the server's, so that the grid lines up with the timeline above.
 function places(low, high, wanted) {
-  if (!(high > low)) return [low];
-  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = high / wanted - low / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  if (!(rough > 1e-300)) return [low];
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
   const ticks = [];
   for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) ticks.push(Number((n * step).toPrecision(12)));
@@ -213,7 +213,7 @@ function go(range) {
 
 function draw(element, data) {
   const area = element.querySelector(".area");
-  if (!area || !data.lines.length) return;
+  if (!area || !data.lines.length) return area?.firstChild || area?.append(data.note);
   drawn.get(element)?.plot.destroy();
   element.querySelector(".tip")?.remove();
   const tip = element.appendChild(make("div", { className: "tip", hidden: true }));
@@ -229,7 +229,7 @@ function draw(element, data) {
       y: false, points: { show: false }, drag: { x: steps, y: false, setScale: false },
       sync: { key: "x", scales: ["x", null], setSeries: false },
     },
-    scales: { x: { time: false, range: () => data.range.slice(0, 2) }, y: { distr: data.log ? 3 : 1, range: () => data.range.slice(2) } },
+    scales: { x: { time: false, range: () => data.range.slice(0, 2) }, y: { distr: data.log ? 3 : 100, fwd: (y) => y / 4, bwd: (y) => y * 4, range: () => data.range.slice(2) } },
     axes: [
       { ...axis, size: data.foot, gap: 6, values: data.foot > 20 ? axis.values : () => [], splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
       { ...axis, size: area.offsetLeft, gap: 8, filter: (_, all) => all, splits: () => upright(data, element.clientHeight) },

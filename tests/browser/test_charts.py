@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -214,6 +215,35 @@ def test_a_point_between_gaps_is_a_dot_and_what_is_not_drawn_is_said(
     )
     assert opaque == 255
     expect(page.get_by_role("img", name="values ≤ 0 are not drawn")).to_be_visible()
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_values_at_the_ends_of_what_floats_hold_are_inside_of_the_plot(
+    page: Page, site: Site, log: bool
+) -> None:
+    name = f"edge{int(log)}"
+    values = [5e-324, sys.float_info.max, 1e300] if log else [1e308, -1e308, 5e-324]
+    site.lines["more-decay"].log(name, range(1700, 1703), values)
+    page.goto(f"{site.root}runs/gpt2-docs?metric={name}&smooth=0&y={'log' if log else 'linear'}")
+    expect(page.locator("#charts canvas")).to_have_count(1)
+    heights, top, tall, labels = page.evaluate(
+        """() => {
+          const { data, plot } = [...drawn.values()][0], { bbox } = plot;
+          const heights = data.lines[0].low.map((y) => plot.valToPos(y, "y", true));
+          return [heights, bbox.top, bbox.height, upright(data, data.height).map(label)];
+        }"""
+    )
+    assert all(top - 1 <= height <= top + tall + 1 for height in heights)
+    assert len(set(heights)) == 3 and len(labels) > 2 and "∞" not in "".join(labels)
+
+
+def test_a_chart_without_any_line_on_its_axis_says_so(page: Page, site: Site) -> None:
+    site.lines["more-decay"].log("only_here", range(1700, 1704), [1.0, 2.0, 3.0, 4.0])
+    page.goto(f"{site.root}runs/gpt2-docs?metric=loss&x=only_here&branch=main")
+    expect(page.locator("#charts")).to_contain_text("Not drawn, without only_here: main")
+    page.get_by_role("link", name="PNG").click()
+    page.goto(f"{site.root}compare?a=gpt2-docs/main&b=gpt2-docs/more-decay&x=only_here")
+    expect(page.locator("#chart")).to_contain_text("Not drawn, without only_here: shared, main")
 
 
 def test_metrics_are_chosen_without_a_page_load(page: Page, site: Site) -> None:

@@ -14,7 +14,7 @@ from branchtrack.core.trials.records import GROUP, Trial
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import groups, trials
 from branchtrack.db.views import rosters
-from branchtrack.errors import NotFound
+from branchtrack.errors import Ambiguous, NotFound
 
 #: The most lines of a comparison.
 MOST = 8
@@ -69,8 +69,18 @@ class Directory:
         run = self.roster.run(run_ref) if slash or not is_id_prefix(ref) else None
         branch = self.roster.branch(run, name or run.default_branch) if run else None
         if branch is None:
-            branch = runs.find_branch(self._connection, ref)
+            branch = self._branch_of(ref)
         return Side(self._run(branch.run_id), branch, branch.head_id, False)
+
+    def _branch_of(self, ref: str) -> Branch:
+        try:
+            return runs.find_branch(self._connection, ref)
+        except Ambiguous:
+            raise
+        except NotFound as error:
+            if not error.facts.get("trashed"):
+                nodes.refuse_trashed(self._connection, ref)
+            raise
 
     def members(self, group_ref: str) -> dict[str, list[str]]:
         """Return the lines that a group (``RUN/GROUP``) stands for, and the references of each.

@@ -149,14 +149,17 @@ def to_read(a: StoredCheckpoint, b: StoredCheckpoint, fork: StoredCheckpoint | N
 
 
 def _matched(checkpoints: Sequence[StoredCheckpoint]) -> _Matched:
-    """Return the tensors of a model that all checkpoints have, tied ones once."""
+    """Return the tensors of a model that all checkpoints have.
+
+    What is tied wherever it is counts once, whichever checkpoint comes first.
+    """
     sides = [_entries(checkpoint) for checkpoint in checkpoints]
-    tied = _second_names(checkpoints[-1].manifest.get("state") or {})
+    tied = [_second_names(checkpoint.manifest.get("state") or {}) for checkpoint in checkpoints]
     matched = _Matched()
     for name in dict.fromkeys(name for side in sides for name in side):
         entries = [side[name] for side in sides if name in side]
         shapes = {tuple(shape) for _dtype, shape, _digest in entries}
-        if name in tied:
+        if all(name in names for side, names in zip(sides, tied, strict=True) if name in side):
             continue
         if any(dtype not in _BYTES for dtype, _shape, _digest in entries):
             matched.integers += 1

@@ -5,9 +5,10 @@ It knows no run and no node: the value in force is passed in.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from branchtrack.core.builtin_settings import MAX_STEPS, STOP_AT
@@ -21,6 +22,10 @@ _INCREASE = re.compile(rf"\+(-?{_NUMBER})")
 _DECREASE = re.compile(rf"(-{_NUMBER})")
 _MORE = re.compile(rf"\+{_NUMBER}")
 _NUMERIC = ("float", "int")
+#: No operation fails by its size: what is too large is infinite, and what is too small is zero.
+_ARITHMETIC = Context(prec=28, traps=[InvalidOperation])
+#: Decimal places before the point that no float has.
+_TOO_MANY = 309
 #: What pages offer as buttons beside a rate.
 FACTORS = ("x0.5", "x0.1", "x2")
 #: Settings that are steps of a run.
@@ -102,14 +107,19 @@ def _resolved(setting: Setting, value: Any, before: Any) -> Any:
             what=f"{setting.name}: {shown(value)} is relative, and no number is in force.",
         )
     result = _computed(operation, before)
+    is_too_large = math.isinf(result) and not math.isinf(before)
     try:
+        if is_too_large:
+            # Infinity is a value to be named, as it is where a value is written by itself.
+            raise InvalidInput(setting.name, value, setting.allowed)
         return setting.validate(result)
     except InvalidInput as error:
+        number = "too large a number" if is_too_large else result
         raise InvalidInput(
             setting.name,
             value,
             setting.allowed,
-            what=f"{setting.name}: {shown(value)} makes {result} of {before}, "
+            what=f"{setting.name}: {shown(value)} makes {number} of {before}, "
             "which is not accepted.",
         ) from error
 
@@ -119,13 +129,16 @@ def _computed(operation: tuple[str, str], before: float) -> float | int:
     kind, text = operation
     try:
         base, operand = Decimal(repr(before)), Decimal(text)
-        result = base * operand if kind == "factor" else base + operand
+        combined = _ARITHMETIC.multiply if kind == "factor" else _ARITHMETIC.add
+        result = combined(base, operand)
+        # Neither an integer of a million digits is made, nor one that cannot be written.
+        if result.is_finite() and result.adjusted() < _TOO_MANY and isinstance(before, int):
+            if result == _ARITHMETIC.to_integral_value(result):
+                return int(result)
+        return float(result)
     except InvalidOperation:
-        # Infinity times zero.
+        # Infinity times zero, or an exponent that is itself too long.
         return float("nan")
-    if isinstance(before, int) and result == result.to_integral_value():
-        return int(result)
-    return float(result)
 
 
 def _operation(setting: Setting, value: Any) -> tuple[str, str] | None:

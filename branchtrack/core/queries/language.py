@@ -45,6 +45,8 @@ _TERM = "a comparison as lr>1e-3, a filter as status:failed, not, or ("
 _WORDS = ("and", "or", "not")
 #: Kinds of tokens that a query over runs searches for where they are not compared.
 _SEARCHED = ("text", "number", "word")
+#: Words for what is no number that values are compared with.
+_NO_NUMBERS = ("inf", "infinity", "nan")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _STRETCH = re.compile(r"(\d{1,18})(?:\.\.(\d{1,18}))?")
 
@@ -214,6 +216,9 @@ class _Reader:
         token = self.token
         if token.kind not in ("number", "text", "name") or token.text.lower() in _WORDS:
             raise self.error("a number as 1e-3, a text in quotes, true or false")
+        if token.kind == "name" and token.text.lower() in _NO_NUMBERS:
+            # As a word it would be compared with texts alone, and match nothing.
+            raise self.error(f'a finite number; the text "{token.text}" in quotes', token)
         self._take()
         if token.kind == "text":
             return unquoted(token.text)

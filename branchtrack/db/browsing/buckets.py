@@ -126,6 +126,13 @@ class Buckets:
         arrays = {name: getattr(self, name)[..., window] for name in _ARRAYS}
         return Buckets(**arrays, gaps=self.gaps.cut(after, upto))
 
+    def where(self, mask: NDArray[np.bool_]) -> Buckets:
+        """Return the buckets that a mask has, and all gaps."""
+        if mask.all():
+            return self
+        arrays = {name: getattr(self, name)[..., mask] for name in _ARRAYS}
+        return Buckets(**arrays, gaps=self.gaps)
+
     def newest(self, limit: int) -> Buckets:
         """Return the last ``limit`` buckets."""
         if self.steps.size <= limit:

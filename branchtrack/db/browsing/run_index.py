@@ -382,9 +382,9 @@ def _extremes(
 ) -> tuple[float | None, float | None]:
     low = high = None
     for least, most in pairs:
-        if least is not None and (low is None or least < low):
+        if least is not None and math.isfinite(least) and (low is None or least < low):
             low = least
-        if most is not None and (high is None or most > high):
+        if most is not None and math.isfinite(most) and (high is None or most > high):
             high = most
     return low, high
 

@@ -1,16 +1,21 @@
 """Extremes and newest value of each series, kept up to date as its points are written.
 
-NaN is never an extreme, and a newest value that is not a number is NULL. A step that is logged
-again can only widen the extremes: what it had before is not looked for. `rebuild` makes summaries
-anew from points and blocks, so that they hold what these hold.
+Neither NaN nor infinity is ever an extreme, and a newest value that is not a number is NULL. A step
+that is logged again can only widen the extremes: what it had before is not looked for. `rebuild`
+makes summaries anew from points and blocks, so that they hold what these hold.
+
+Summaries and blocks of earlier versions may have infinite extremes. Readers take these for unknown.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     Subquery,
@@ -57,9 +62,10 @@ def extend(
         series, step, value = point["series_id"], point["step"], point["value"]
         row = by_series.get(series)
         if row is None:
-            by_series[series] = [value, value, step, value]
+            extreme = finite_or_none(value)
+            by_series[series] = [extreme, extreme, step, value]
             continue
-        if value is not None:
+        if value is not None and math.isfinite(value):
             least, most = row[0], row[1]
             if least is None or value < least:
                 row[0] = value
@@ -79,6 +85,16 @@ def extend(
         connection.execute(
             _widening(connection), [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         )
+
+
+def finite(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the expression of a value that is NULL where it is infinite or no number."""
+    return case((value.between(-sys.float_info.max, sys.float_info.max), value))
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return a value of a row, or None where it is infinite or no number."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def remove(connection: Connection, series_ids: Collection[int]) -> None:
@@ -132,14 +148,14 @@ def _extremes(of_series: Select[Any]) -> Subquery:
     pieces = union_all(
         select(
             metric_blocks.c.series_id,
-            metric_blocks.c.minimum.label("low"),
-            metric_blocks.c.maximum.label("high"),
+            finite(metric_blocks.c.minimum).label("low"),
+            finite(metric_blocks.c.maximum).label("high"),
             metric_blocks.c.last_step.label("step"),
         ).where(metric_blocks.c.series_id.in_(of_series)),
         select(
             metric_points.c.series_id,
-            metric_points.c.value,
-            metric_points.c.value,
+            finite(metric_points.c.value),
+            finite(metric_points.c.value),
             metric_points.c.step,
         ).where(metric_points.c.series_id.in_(of_series)),
     ).subquery()

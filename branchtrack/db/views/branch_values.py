@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.queries.terms import Curve
+from branchtrack.db.browsing.summaries import finite
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series, segments
 
 
@@ -32,24 +33,27 @@ def of_branches(connection: Connection, curves: Collection[Curve]) -> dict[str, 
 
 
 def _extremes(connection: Connection, metric: str) -> dict[str, tuple[float, float]]:
-    """Return the lowest and the highest number of a metric in each branch."""
+    """Return the lowest and the highest finite value of a metric in each branch that has one."""
     extremes: dict[str, tuple[float, float]] = {}
     for table, low, high in (
         (metric_blocks, metric_blocks.c.minimum, metric_blocks.c.maximum),
         (metric_points, metric_points.c.value, metric_points.c.value),
     ):
         query = (
-            select(segments.c.branch_id, func.min(low).label("low"), func.max(high).label("high"))
+            select(segments.c.branch_id, func.min(finite(low)), func.max(finite(high)))
             .join(metric_series, metric_series.c.segment_id == segments.c.id)
             .join(table, table.c.series_id == metric_series.c.id)
             .where(metric_series.c.name == metric)
             .group_by(segments.c.branch_id)
         )
         for branch_id, least, most in connection.execute(query):
-            if least is not None:
-                before = extremes.get(branch_id, (math.inf, -math.inf))
-                extremes[branch_id] = (min(before[0], least), max(before[1], most))
-    return extremes
+            before = extremes.get(branch_id, (math.inf, -math.inf))
+            lowest = before[0] if least is None else min(before[0], least)
+            highest = before[1] if most is None else max(before[1], most)
+            extremes[branch_id] = (lowest, highest)
+    return {
+        branch_id: pair for branch_id, pair in extremes.items() if all(map(math.isfinite, pair))
+    }
 
 
 def _last(connection: Connection, metric: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.records import Branch, Node
 from branchtrack.db import runs, segments
+from branchtrack.db.browsing.summaries import finite_or_none
 from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import branches, launches, nodes
 from branchtrack.db.views import run_curves
@@ -89,7 +90,8 @@ def _branch(connection: Connection, branch: Branch) -> IdenticalBranch:
     status = lifecycle.segment_status(segment, time.time())
     for metric in _LOSSES:
         extents = run_curves.series_extents(connection, [segment.id], metric).get(segment.id, ())
-        lowest = [extent.minimum for extent in extents if extent.minimum is not None]
+        minima = (finite_or_none(extent.minimum) for extent in extents)
+        lowest = [minimum for minimum in minima if minimum is not None]
         if lowest:
             return IdenticalBranch(branch.name, status, metric, min(lowest))
     return IdenticalBranch(branch.name, status, _LOSSES[-1], None)

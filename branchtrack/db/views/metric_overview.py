@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, and_, or_, select
 
 from branchtrack.core.queries.directions import is_higher_better
+from branchtrack.db.browsing.summaries import finite_or_none
 from branchtrack.db.browsing.tables import metric_summaries
 from branchtrack.db.views import chart_series
 from branchtrack.db.views.chart_series import Metrics
@@ -95,7 +96,8 @@ def read(
     for name, _, segment, low, high, step, last in rows:
         if segment is not None:
             newest = math.nan if last is None else last
-            values.setdefault(name, {})[segment] = Values(low, high, step, newest)
+            extremes = finite_or_none(low), finite_or_none(high)
+            values.setdefault(name, {})[segment] = Values(*extremes, step, newest)
     names = tuple(dict.fromkeys(row.name for row in rows))
     chosen = first or chart_series.likeliest(names, also)
     return Overview(Metrics(names, chosen, rows[0].total if rows else 0), values)

@@ -1,6 +1,6 @@
 """Horizontal axes of charts: steps, epochs, hours, steps since a fork, or a metric that counts.
 
-Pure values.
+Pure values. A step that an axis does not cover has no place on it, which is NaN.
 """
 
 from __future__ import annotations
@@ -76,9 +76,33 @@ def hours(points: Series | Buckets) -> ToX:
 
 
 def counted(curve: Buckets) -> ToX:
-    """Return the axis of a metric that counts something, such as tokens."""
-    known = np.isfinite(curve.last)
-    return interpolated(curve.steps[known].astype(np.float64), curve.last[known])
+    """Return the axis of a metric that counts something, such as tokens.
+
+    It covers the steps from the metric's first number to its last, linear between two of them:
+    what it was before and after is not known.
+    """
+    # Buckets end at their last points; where the first one begins is known, too.
+    all_steps = np.concatenate((curve.first, curve.steps))
+    values = np.concatenate((curve.first_value, curve.last))
+    is_number = np.isfinite(values)
+    places, chosen = np.unique(all_steps[is_number], return_index=True)
+
+    def to_x(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
+        if not places.size:
+            return np.full(step_array.size, np.nan)
+        numbers = values[is_number][chosen]
+        return np.interp(step_array, places, numbers, left=np.nan, right=np.nan)
+
+    return to_x
+
+
+def position(axes_of_lines: Sequence[ToX], step: int | None) -> float | None:
+    """Return where a step is on the first axis that covers it; None if none does."""
+    for to_x in axes_of_lines if step is not None else ():
+        x = float(to_x(np.array([step]))[0])
+        if np.isfinite(x):
+            return x
+    return None
 
 
 def interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:

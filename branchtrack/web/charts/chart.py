@@ -7,6 +7,7 @@ draws nothing; `charts.plots` and `static/js/chart.js` both draw these values.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,8 +23,16 @@ from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 _MOST_GAPS = 40
+#: Names in a note.
+_MOST_NAMES = 4
 _NOTHING = 1e-6
-_LARGEST = 1e300
+#: Whether a value is of this size or not, a rounded one stays finite.
+_HUGE = 1e300
+_MAXIMUM = sys.float_info.max
+#: Half of the smallest range of an axis: differences of smaller numbers cannot be divided by.
+_LEAST_ROOM = 1e-290
+#: Differences of numbers that are first multiplied by this are finite.
+QUARTER = 0.25
 #: Pixels below the lowest point, with and without the labels of the horizontal axis.
 FOOT, BARE_FOOT = 30, 8
 #: The stylesheet's dashes, for a canvas.
@@ -36,7 +45,8 @@ class Line:
 
     ``low`` and ``high`` are the extremes of each stretch, ``raw`` its last value, and ``smooth``
     the average there. ``norm`` is the weight of all points up to the last one in its average, so
-    that the script that continues it corrects the bias as `downsample.smooth_at` does.
+    that the script that continues it corrects the bias as `downsample.smooth_at` does. A line that
+    ``is_off_axis`` is empty: the axis covers none of its points.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Line:
     marks: list[tuple[float, float, str]] = field(default_factory=list)
     named: bool = True
     norm: float = 0.0
+    is_off_axis: bool = False
 
     @property
     def is_band(self) -> bool:
@@ -112,7 +123,7 @@ class Chart:
 
     def share(self, x: float) -> float:
         """Return the position of ``x`` as a share of the axis."""
-        return (x - self.x_low) / ((self.x_high - self.x_low) or 1)
+        return share(x, self.x_low, self.x_high)
 
     def as_json(self) -> dict[str, Any]:
         """Return what the page's script needs to draw the chart."""
@@ -132,6 +143,12 @@ class Chart:
             "label": self.label,
             "note": self.note,
         }
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Return where a value is between two others, 0 to 1; also if their difference is infinite."""
+    start = low * QUARTER
+    return (value * QUARTER - start) / ((high * QUARTER - start) or 1)
 
 
 def line(
@@ -154,7 +171,8 @@ def line(
 
     The last point at or before ``after`` is included, so that a branch begins where its parent was.
     ``changes`` are (step, text) pairs of interventions to mark on the curve. It is drawn in about
-    ``limit`` stretches of the steps in ``span``, or of its own.
+    ``limit`` stretches of the steps in ``span``, or of its own. What the axis does not cover is
+    left out.
     """
     whole = points if isinstance(points, Buckets) else _of_points(points)
     low, high = window
@@ -164,11 +182,13 @@ def line(
     ends = [end for end in (upto, high) if end is not None]
     section = whole.cut(begin, min(ends) if ends else None)
     thin = section.reduced(_stretches(section.steps, limit, span))
+    covered = np.isfinite(to_x(thin.steps))
+    is_own = thin.steps > after
+    # The point where its parent was is no part of a branch by itself.
+    is_off_axis = bool(is_own.any()) and not bool(covered[is_own].any())
+    thin = thin.where(covered & (not is_off_axis))
     smooth = whole.smooth(weight)[np.searchsorted(whole.steps, thin.steps)]
     broken = _gap_middles(section.gaps)[:_MOST_GAPS] if marked_gaps else []
-    marked = [(step, words) for step, words in changes if begin < step]
-    heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
-    placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
     lows = _numbers(thin.low)
     return Line(
         name=name,
@@ -179,15 +199,22 @@ def line(
         high=lows if np.array_equal(thin.low, thin.high, equal_nan=True) else _numbers(thin.high),
         raw=_numbers(thin.last),
         smooth=_numbers(smooth),
-        gaps=_floats(to_x(np.array(broken, np.int64))),
-        marks=[
-            (x, y, words)
-            for x, y, (_, words) in zip(placed, heights, marked, strict=True)
-            if y is not None
-        ],
+        gaps=_floats(_finite(to_x(np.array(broken, np.int64)))),
+        marks=_placed(
+            [change for change in changes if begin < change[0]], thin.steps, smooth, to_x
+        ),
         named=named,
         norm=_norm(whole, weight, thin.steps),
+        is_off_axis=is_off_axis,
     )
+
+
+def on_axis(lines: Sequence[Line], axis: str) -> tuple[list[Line], str]:
+    """Return the lines that have points on the axis, and a note that names those that are off."""
+    names = list(dict.fromkeys(curve.name for curve in lines if curve.is_off_axis))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    note = f"Not drawn, without {axis}: {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
+    return [curve for curve in lines if curve.xs], note
 
 
 def chart(
@@ -205,14 +232,15 @@ def chart(
     origin: int = 0,
     guides: Sequence[float] = (),
     foot: int = FOOT,
+    note: str = "",
 ) -> Chart:
     """Return a chart whose ranges hold every finite point of its lines.
 
-    Without a value above 0 it is not logarithmic.
+    Without a value above 0 it is not logarithmic. Its note is ``note`` and what it says itself.
     """
-    note = ""
     if log:
-        lines, log, note = _on_log_scale(lines)
+        lines, log, of_scale = _on_log_scale(lines)
+        note = "; ".join(filter(None, (note, of_scale)))
     words = label or describe(lines, metric_name)
     xs = [x for curve in lines for x in (curve.xs[:1] + curve.xs[-1:])]
     x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
@@ -259,6 +287,22 @@ def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float
         _values_at(np.array(curve.steps), np.array(_nan(curve.raw)), chosen) for curve in lines
     ]
     return [(step, [column[row] for column in columns]) for row, step in enumerate(chosen)]
+
+
+def _placed(
+    changes: Sequence[tuple[int, str]],
+    known_steps: NDArray[np.int64],
+    values: NDArray[np.float64],
+    to_x: ToX,
+) -> list[tuple[float, float, str]]:
+    """Return the marks of changes as (x, y, text), without those that have no place."""
+    places = to_x(np.array([step for step, _ in changes], np.int64))
+    heights = _values_at(known_steps, values, [step for step, _ in changes])
+    return [
+        (_floats(places[index : index + 1])[0], y, text)
+        for index, (y, (_, text)) in enumerate(zip(heights, changes, strict=True))
+        if y is not None and np.isfinite(places[index])
+    ]
 
 
 def _of_points(series: Series) -> Buckets:
@@ -323,16 +367,16 @@ def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float
     values = [
         y for curve in lines for y in (*curve.low, *curve.high, *curve.smooth) if y is not None
     ]
-    # Differences of larger numbers are infinite.
-    values = [max(-_LARGEST, min(_LARGEST, y)) for y in values if y > 0 or not log]
+    values = [y for y in values if y > 0 or not log]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if fill:
         low, high = min(low, 0.0), max(high, 0.0)
     if log:
         low = low or 1e-3
-        return low / 1.15, max(high, low * 1.01) * 1.15
-    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    return low - room, high + room
+        return low / 1.15 or low, min(max(high, low * 1.01) * 1.15, _MAXIMUM)
+    room = (high * 0.06 - low * 0.06) or abs(high) * 0.1 or 1.0
+    room = max(room, _LEAST_ROOM)
+    return max(low - room, -_MAXIMUM), min(high + room, _MAXIMUM)
 
 
 def _values_at(
@@ -354,17 +398,25 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
     sizes = np.abs(values[finite])
     if not sizes.size or not sizes.any():
         return [0.0 if is_finite else None for is_finite in finite.tolist()]
-    # Of the smallest value, but of none that is next to nothing beside the others.
-    least = max(float(sizes[sizes > 0].min()), float(sizes.max()) * _NOTHING)
-    decimals = 4 - math.floor(math.log10(least))
+    # Of the smallest value, but of none that is next to nothing beside the others. That one keeps
+    # its digits: 0 has no place on a logarithmic scale.
+    most = float(sizes.max())
+    least = max(float(sizes[sizes > 0].min()), most * _NOTHING)
+    decimals = 4 - math.floor(math.log10(least)) if most < _HUGE else 0
     if finite.all():
-        return [round(y, decimals) for y in values.tolist()]
-    return [round(y, decimals) if math.isfinite(y) else None for y in values.tolist()]
+        return [round(y, decimals) or y for y in values.tolist()]
+    return [(round(y, decimals) or y) if math.isfinite(y) else None for y in values.tolist()]
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
 
 
 def _floats(values: NDArray[np.float64]) -> list[float]:
     # Whole numbers without ".0" keep the page small: most axes are steps, and there are thousands.
-    return [int(x) if x == int(x) else float(f"{x:.8g}") for x in values.tolist()]
+    return [
+        int(x) if abs(x) < _HUGE and x == int(x) else float(f"{x:.8g}") for x in values.tolist()
+    ]
 
 
 def _nan(values: Sequence[float | None]) -> list[float]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from branchtrack.analysis.courses import difference
 from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import axes, chart
@@ -38,21 +36,19 @@ def build_charts(
     a, b = comparison.pair(comparison.metric)
     to_a, to_b = _axes(comparison, axis, a, b)
     shared: dict[str, Any] = {"weight": weight, "limit": _POINTS, "window": window}
-    lines = _lines(comparison, (a, b), (to_a, to_b), shared)
-    fork = (
-        None if comparison.fork_step is None else float(to_a(np.array([comparison.fork_step]))[0])
-    )
+    lines, note = chart.on_axis(_lines(comparison, (a, b), (to_a, to_b), shared), axis)
+    fork = axes.position((to_a, to_b), comparison.fork_step)
     origin = comparison.fork_step or 0 if axis == "since" else 0
     common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
     marked = [to_a, *[to_b] * len(at)]
-    common["guides"] = [
-        float(to_x(np.array([step]))[0]) for to_x, step in zip(marked, at, strict=False)
-    ]
+    guides = [axes.position([to_x], step) for to_x, step in zip(marked, at, strict=False)]
+    common["guides"] = [x for x in guides if x is not None]
     upper = chart.chart(
         lines,
         metric_name=comparison.metric,
         log=log,
         x_range=_from_zero(lines, axis, window),
+        note=note,
         **common,
     )
     title = f"{comparison.b.name} − {comparison.a.name}"
@@ -84,7 +80,7 @@ def _lines(
     both: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
-    """Return the trunk once, then each branch from the fork on, without empty lines."""
+    """Return the trunk once, then each branch from the fork on."""
     after = -1 if comparison.fork_step is None else comparison.fork_step
     lines = []
     if comparison.fork_step is not None:
@@ -103,7 +99,7 @@ def _lines(
                 **shared,
             )
         )
-    return [line for line in lines if line.xs]
+    return lines
 
 
 def _axes(comparison: Comparison, axis: str, a: Buckets, b: Buckets) -> tuple[ToX, ToX]:

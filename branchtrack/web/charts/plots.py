@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from branchtrack.core.formats import axis_label
-from branchtrack.web.charts.chart import FOOT, Chart, Line
+from branchtrack.web.charts.chart import FOOT, QUARTER, Chart, Line, share
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
 #: Pixels above the highest point, in which the name of the metric stands.
 _TOP = 28
+#: No float above 0 is smaller.
+_LEAST = 5e-324
 #: With more curves than this the raw ones are not drawn: they could not be told apart.
 _MANY = 16
 #: With more curves than this their bands would be one.
@@ -31,10 +33,7 @@ def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> M
         return Markup("")
     low_x, high_x = points[0][0], points[-1][0]
     low, high = min(y for _, y in points), max(y for _, y in points)
-    spot = [
-        (100 * (x - low_x) / ((high_x - low_x) or 1), 22 - 20 * (y - low) / ((high - low) or 1))
-        for x, y in points
-    ]
+    spot = [(100 * share(x, low_x, high_x), 22 - 20 * share(y, low, high)) for x, y in points]
     path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in spot)
     curve = el("path", d=path, class_=f"curve {classes(style)}")
     return el(
@@ -94,17 +93,20 @@ def _heights(chart: Chart, values: Sequence[float | None]) -> list[float | None]
     """Return `_y` of many values; curves never leave the chart but by a rounding."""
     if chart.log:
         return [None if value is None else _y(chart, value) for value in values]
-    floor, low = _floor(chart), chart.y_low
-    scale = (floor - _TOP) / ((chart.y_high - low) or 1)
-    return [None if value is None else floor - (value - low) * scale for value in values]
+    floor, start = _floor(chart), chart.y_low * QUARTER
+    # `share` for each of many values.
+    scale = (floor - _TOP) / ((chart.y_high * QUARTER - start) or 1)
+    return [
+        None if value is None else floor - (value * QUARTER - start) * scale for value in values
+    ]
 
 
 def _y(chart: Chart, value: float) -> float:
     low, high = chart.y_low, chart.y_high
     if chart.log:
-        low, high, value = (math.log10(max(v, 1e-300)) for v in (low, high, value))
-    share = (value - low) / ((high - low) or 1)
-    return _floor(chart) - max(-0.05, min(1.05, share)) * (_floor(chart) - _TOP)
+        low, high, value = (math.log10(max(v, _LEAST)) for v in (low, high, value))
+    part = max(-0.05, min(1.05, share(value, low, high)))
+    return _floor(chart) - part * (_floor(chart) - _TOP)
 
 
 def _places(chart: Chart) -> list[float]:
@@ -162,8 +164,9 @@ def _runs(
     chart: Chart, xs: Sequence[float], *columns: Sequence[float | None]
 ) -> Iterator[list[tuple[float, ...]]]:
     """Yield the pixels (x, y of each column) of every run of positions that have all values."""
-    scale, left = 1000 / ((chart.x_high - chart.x_low) or 1), chart.x_low
-    places = [(x - left) * scale for x in xs]
+    left = chart.x_low * QUARTER
+    scale = 1000 / ((chart.x_high * QUARTER - left) or 1)
+    places = [(x * QUARTER - left) * scale for x in xs]
     heights = [_heights(chart, values) for values in columns]
     run: list[tuple[float, ...]] = []
     for row in zip(places, *heights, strict=True):

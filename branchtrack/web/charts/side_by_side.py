@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from branchtrack.analysis.comparison.side_by_side import Line as Side
 from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.courses import difference
@@ -40,15 +38,15 @@ def build_charts(
         _to_x(several, side, axis, curve) for side, curve in zip(several.lines, curves, strict=True)
     ]
     shared: dict[str, Any] = {"weight": weight, "limit": _LIMIT, "window": window}
-    lines = _lines(several, curves, by_line, shared)
-    to_base = by_line[several.base]
+    lines, note = chart.on_axis(_lines(several, curves, by_line, shared), axis)
+    on_base_first = [by_line[several.base], *by_line]
     common: dict[str, Any] = {
         "x_name": axis,
         "weight": weight,
-        "fork": None if fork_step is None else float(to_base(np.array([fork_step]))[0]),
+        "fork": axes.position(on_base_first, fork_step),
         "origin": fork_step or 0 if axis == "since" else 0,
     }
-    upper = chart.chart(lines, metric_name=metric, log=log, **common)
+    upper = chart.chart(lines, metric_name=metric, log=log, note=note, **common)
     base = several.lines[several.base]
     gaps = [
         chart.line(
@@ -78,7 +76,7 @@ def build_charts(
 def _lines(
     several: SideBySide, curves: list[Buckets], by_line: list[ToX], shared: dict[str, Any]
 ) -> list[Line]:
-    """Return the trunk once, then each line from where all part, without empty ones."""
+    """Return the trunk once, then each line from where all part."""
     after = -1 if several.fork_step is None else several.fork_step
     lines = []
     if several.fork_step is not None:
@@ -106,7 +104,7 @@ def _lines(
                 **shared,
             )
         )
-    return [line for line in lines if line.xs]
+    return lines
 
 
 def _to_x(several: SideBySide, side: Side, axis: str, curve: Buckets) -> ToX:

@@ -167,7 +167,7 @@ def _chart(
         for view in read.drawn
         if not view.origin or look.window[1] is None or view.start < look.window[1]
     ]
-    lines = [line for line in lines if line.xs]
+    lines, note = chart.on_axis(lines, look.axis)
     return chart.chart(
         lines,
         metric_name=metric,
@@ -178,6 +178,7 @@ def _chart(
         guides=look.guides if look.is_of_steps else (),
         height=_SHORT,
         foot=BARE_FOOT,
+        note=note,
     )
 
 
@@ -185,8 +186,10 @@ def _on_one_axis(charts: Sequence[Chart], shown: Domain, look: Look) -> list[Cha
     """Give all charts the same range, the first more height, and the last the axis's labels."""
     if not charts:
         return []
-    low = min(one.x_low for one in charts)
-    high = max(one.x_high for one in charts)
+    # A chart of which the axis covers nothing has no range.
+    ranged = [drawn for drawn in charts if drawn.lines] or charts
+    low = min(drawn.x_low for drawn in ranged)
+    high = max(drawn.x_high for drawn in ranged)
     last = len(charts) - 1
     return [
         one.resized(

@@ -93,6 +93,8 @@ def weights() -> Response:
     is_part = query.choice("most", ("all", "page")) == "page"
     with services().database.read() as connection:
         planned = payloads_weights.plan(connection, a, b)
+    if planned.nodes[0].id == planned.nodes[1].id:
+        raise InvalidInput("b", b, "another node", what="A node was compared with itself.")
     size = payloads_weights.size(planned)
     later = size if is_part and size > _UNASKED_BYTES else 0
     # Files are read without a transaction.

@@ -18,6 +18,8 @@ _SPECIAL = re.compile("[&<>\"']")
 TRUNK = -1
 #: Of so many positions, two are always inside of a range.
 _ENOUGH = 10
+#: Ticks are not nearer to each other: powers of ten end not far below.
+_LEAST_STEP = 1e-300
 
 
 def colour_and_dash(index: int) -> tuple[int, int]:
@@ -96,17 +98,17 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
 
     A single number would not say how large is what is drawn. Of an empty range it is ``low``.
     """
-    span = high - low
-    if not math.isfinite(span) or span <= 0:
+    # Divided first: the difference of two floats may be infinite.
+    rough = high / max(1, count) - low / max(1, count)
+    if not _LEAST_STEP < rough < math.inf:
         return [low]
-    rough = span / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     if last <= first and count < _ENOUGH:
         return ticks(low, high, count + 1)
-    return [round(multiple * step, 12) for multiple in range(first, last + 1)]
+    return [float(f"{multiple * step:.12g}") for multiple in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -117,8 +119,8 @@ def log_ticks(low: float, high: float) -> list[float]:
         return [tick for tick in ticks(low, high, 5) if tick > 0]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1,) if last - first > 4 else (1, 2, 5)
-    places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
-    return [tick for tick in places if low * 0.999 <= tick <= high * 1.001]
+    places = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
+    return [tick for tick in places if low * 0.999 <= tick <= high * 1.001 and 0 < tick < math.inf]
 
 
 def _text(value: Any) -> str:

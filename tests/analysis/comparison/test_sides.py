@@ -68,7 +68,10 @@ def test_what_is_in_the_trash_or_nowhere_is_refused(forked: Forked) -> None:
     for ref in ("demo/cooler", branch.id):
         with pytest.raises(NotFound, match="in the trash"):
             side(tree, ref)
-    for ref in (nodes[-1].id, "demo/nope", "nope", "nope/main", "demo@11", "ffff" * 4):
+    for ref in (nodes[-1].id, nodes[-1].id[:8]):
+        with pytest.raises(NotFound, match="There is no node.*in the trash.*restore demo/cooler"):
+            side(tree, ref)
+    for ref in ("demo/nope", "nope", "nope/main", "demo@11", "ffff" * 4):
         with pytest.raises(NotFound):
             side(tree, ref)
 

@@ -135,6 +135,20 @@ def test_what_one_side_lacks_is_counted(store: Store) -> None:
     assert compared.unmatched == 2 and compared.total.tensors == 2
 
 
+@pytest.mark.parametrize("other", [{}, {"model/head.weight": np.zeros(10)}])
+def test_of_different_models_the_same_is_counted_in_both_directions(
+    store: Store, other: Arrays
+) -> None:
+    tied = {"model/wte.weight": np.ones(10), "model/head.weight": np.ones(10)}
+    a = checkpoint(store, model(1) | tied, aliases={"head.weight": "wte.weight"})
+    b = checkpoint(store, model(2) | {"model/x": np.ones(3)} | other)
+    compared = [weights.compare(store, *pair, None) for pair in ((a, b), (b, a))]
+    # The embedding of one and x of the other; the head where the other has one.
+    assert [each.unmatched for each in compared] == [2, 2]
+    assert [each.total.tensors for each in compared] == [4 + len(other)] * 2
+    assert weights.to_read(a, b, None) == weights.to_read(b, a, None)
+
+
 def test_without_a_fork_distances_are_of_the_first(store: Store) -> None:
     a, b = ({"model/x.weight": [value]} for value in (2.0, 3.0))
     compared = weights.compare(store, checkpoint(store, a), checkpoint(store, b), None)

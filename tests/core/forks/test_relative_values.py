@@ -112,6 +112,25 @@ def test_infinity_can_be_scaled_and_infinity_times_zero_is_refused() -> None:
         resolve(clipping, "x0", math.inf)
 
 
+@pytest.mark.parametrize("setting", [LR, MAX_STEPS, STOP_AT, Setting("norm", infinite=True)])
+@pytest.mark.parametrize(
+    "text",
+    ["x1e999999999", "+1e5000", "x1e400", f"+{'9' * 5000}", f"x{'9' * 5000}", f"x1e{'9' * 30}"],
+)
+def test_a_result_beyond_every_number_is_refused_in_words(setting: Setting, text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve(setting, text, 3)
+    assert caught.value.field == setting.name
+    assert setting.allowed in str(caught.value) and len(caught.value.what) < 200
+
+
+def test_a_result_next_to_nothing_is_zero() -> None:
+    assert resolve(FREE, "x1e-999999999", 3.0) == 0.0
+    assert resolve(FREE, "+1e-999999999", 3.0) == 3.0
+    with pytest.raises(InvalidInput, match="makes 0"):
+        resolve(MAX_STEPS, "x1e-999999999", 3)
+
+
 def test_the_relative_ones_are_named() -> None:
     values = {"lr": "x2", "max_steps": "300", "other": "x2"}
     assert relative_values.relative_names(values, {"lr": LR, "max_steps": MAX_STEPS}) == ["lr"]

@@ -77,6 +77,9 @@ def test_a_query_is_read(query: str, term: Term) -> None:
         ("step:5..1", 0, "a stretch as 100..200"),
         ("since:yesterday", 0, "2026-11-29"),
         ("a<1e999", 2, "a number of at most 1e308"),
+        ("lr<inf", 3, 'a finite number; the text "inf" in quotes'),
+        ("loss != NaN", 8, 'a finite number; the text "NaN" in quotes'),
+        ("best(loss)>Infinity", 11, "a finite number"),
         ("setting.<1", 0, "a name after setting or metric"),
         ("a`b`<1", 0, "backticks"),
     ],
@@ -88,6 +91,10 @@ def test_what_cannot_be_read_is_marked_with_what_could_be_there(
         parse(query)
     assert error.value.facts["position"] == position
     assert allowed in error.value.allowed
+
+
+def test_a_text_may_be_called_as_no_number_is() -> None:
+    assert parse('mode="inf"') == Comparison(Name("mode"), "=", "inf")
 
 
 def test_depth_is_limited() -> None:

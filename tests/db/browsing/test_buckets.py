@@ -129,3 +129,11 @@ def test_nothing_has_no_buckets() -> None:
     nothing = Buckets.empty()
     assert nothing.merged(5).steps.size == Buckets.join([]).steps.size == 0
     assert nothing.smooth(0.9).size == 0 and nothing.cut(0, 9).steps.size == 0
+
+
+def test_buckets_of_a_mask_keep_all_gaps() -> None:
+    whole = Buckets.of_points(np.arange(4), np.array([1.0, np.nan, 3.0, 4.0]), np.zeros(4))
+    part = whole.where(np.array([False, False, True, True]))
+    assert part.steps.tolist() == [2, 3] and part.carries.shape[1] == 2
+    assert part.gaps.steps.tolist() == [1]
+    assert whole.where(np.ones(4, np.bool_)) is whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -177,6 +178,26 @@ def test_the_branch_with_the_best_held_out_value_stands_for_a_run(
     (live,) = matches(database, "run:live", columns="lr,best(eval_loss)").runs
     assert live.run.leader is not None and live.run.leader.name == "other"
     assert list(live.values.values()) == [5.0, 0.5]
+
+
+def test_an_infinite_value_is_not_the_best(database: Database, store: Store) -> None:
+    tree = grown(database, store)
+    for value in (float("-inf"), float("inf")):
+        _log(tree, "other", value)
+        query = "run:live best(eval_loss)>0 worst(eval_loss)<100"
+        (live,) = matches(database, query, columns="best(eval_loss)").runs
+        assert live.run.leader is not None and live.run.leader.name == "main"
+
+
+def test_an_infinite_extreme_of_an_earlier_version_is_unknown(
+    database: Database, store: Store
+) -> None:
+    tree = grown(database, store)
+    with database.transaction() as connection:
+        of_other = metric_summaries.c.segment_id == tree.segment("other").id
+        connection.execute(metric_summaries.update().where(of_other).values(minimum=-math.inf))
+    (live,) = matches(database, "run:live best(eval_loss)>0").runs
+    assert live.run.leader is not None and live.run.leader.name == "main"
 
 
 def test_a_process_that_comes_back_is_noticed(database: Database, store: Store) -> None:

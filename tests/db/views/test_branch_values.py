@@ -39,6 +39,25 @@ def test_higher_is_better_for_some(database: Database, store: Store) -> None:
     assert tree.branches["cooler"].id not in values
 
 
+@pytest.mark.parametrize("block", [2, 1000])
+def test_infinity_is_the_last_value_and_no_extreme(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(metrics, "BLOCK", block)
+    tree, _nodes = make_forked_tree(database, store)
+    tree.points("main", "other", range(1, 6), [-math.inf, 2.0, 1.0, math.inf, -math.inf])
+    tree.points("main", "never", range(1, 4), [-math.inf, math.inf, math.nan])
+    asked = [Curve(name, metric) for name in FUNCTIONS for metric in ("other", "never")]
+    with database.read() as connection:
+        main = of_branches(connection, asked)[tree.branches["main"].id]
+    known = {str(curve): value for curve, value in main.items() if curve.metric == "other"}
+    assert known == {
+        **{"min(other)": 1.0, "max(other)": 2.0, "best(other)": 1.0, "worst(other)": 2.0},
+        "last(other)": -math.inf,
+    }
+    assert [str(curve) for curve in main if curve.metric == "never"] == ["last(never)"]
+
+
 def test_nan_is_the_last_value_and_no_extreme(database: Database, store: Store) -> None:
     tree, _nodes = make_forked_tree(database, store)
     tree.points("main", "other", range(1, 4), [2.0, 1.0, math.nan])

@@ -5,9 +5,25 @@ from __future__ import annotations
 import math
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.db.browsing.tables import metric_summaries
 from branchtrack.db.engine import Database
 from branchtrack.db.views import metric_overview
 from tests.web import seeds
+
+
+def test_infinite_extremes_of_earlier_versions_are_unknown(
+    database: Database, store: Store
+) -> None:
+    line = seeds.Grower(database, store, "digits").line("main", 100)
+    line.log("loss", [1, 2], [3.0, -math.inf])
+    key = line.segment.id
+    best = []
+    for _turn in range(2):
+        with database.transaction() as connection:
+            overview = metric_overview.read(connection, line.grower.run.id, [key])
+            best.append(overview.best("loss", [key]))
+            connection.execute(metric_summaries.update().values(minimum=-math.inf))
+    assert best == [3.0, None]
 
 
 def test_names_come_with_the_values_of_those_that_matter(database: Database, store: Store) -> None:

@@ -41,6 +41,9 @@ def test_what_is_no_order_is_refused(own: Site) -> None:
         {"dry_run": "yes"},
         {"without_change": 1},
         {"settings": {"lr": [1e-3, -1]}},
+        {"settings": {"lr": "x1e999999999"}},
+        {"settings": {"stop_at": "+1e5000"}},
+        {"grid": {"stop_at": [f"+{'9' * 5000}", "x1e5000"]}},
     ):
         resume(own, 422, **bad)
     assert branches(own) == before
@@ -66,6 +69,13 @@ def test_a_dry_run_orders_nothing(own: Site) -> None:
     assert [line["branch"] for line in preview["branches"]] == ["lr-1e-3", "lr--1"]
     assert (preview["refused"], preview["group"]) == (1, "lr")
     assert branches(own) == before
+
+
+def test_a_dry_run_refuses_a_relative_value_beyond_every_number(own: Site) -> None:
+    preview = resume(own, 200, settings={"stop_at": "+1e5000"}, dry_run=True)
+    assert preview["refused"] == 1
+    error = preview["branches"][0]["error"]
+    assert error["field"] == "stop_at" and "too large a number" in error["what"]
 
 
 def test_a_dry_run_is_refused_for_what_the_order_is_refused_for(own: Site) -> None:

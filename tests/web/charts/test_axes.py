@@ -28,7 +28,30 @@ def test_a_counter_is_read_between_its_points_and_where_it_is_no_number_not_at_a
     values = np.array([0.0, 100.0, np.nan, 300.0])
     to_x = axes.counted(Buckets.of_points(np.arange(0, 40, 10), values, np.zeros(4)))
     assert to_x(np.array([0, 5, 20, 30])).tolist() == [0.0, 50.0, 200.0, 300.0]
-    assert axes.counted(Buckets.empty())(np.array([3])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, np.nan], [7.0], [np.nan, 7.0, 9.0]])
+def test_steps_without_a_value_of_a_counter_have_no_place(values: list[float]) -> None:
+    steps = np.arange(10, 10 + len(values))
+    to_x = axes.counted(Buckets.of_points(steps, np.array(values), np.zeros(len(values))))
+    requested = np.array([5, 10, 11, 12, 20])
+    known = dict(zip(steps.tolist(), values, strict=True))
+    wanted = [known.get(step, np.nan) for step in requested.tolist()]
+    np.testing.assert_array_equal(to_x(requested), wanted)
+
+
+def test_a_counter_in_buckets_begins_at_the_first_of_its_points() -> None:
+    curve = Buckets.grouped(np.arange(1, 9), 512.0 * np.arange(1, 9), np.zeros(8), 4)
+    assert axes.counted(curve)(np.array([1, 4, 6, 8])).tolist() == [512.0, 2048.0, 3072.0, 4096.0]
+
+
+def test_a_step_is_where_the_first_axis_that_covers_it_has_it() -> None:
+    here, there = (
+        axes.counted(Buckets.of_points(np.array([step]), np.array([x]), np.zeros(1)))
+        for step, x in ((3, 30.0), (5, 50.0))
+    )
+    assert axes.position([here, there], 5) == 50.0
+    assert axes.position([here, there], 4) is None and axes.position([here], None) is None
 
 
 def test_the_first_counters_and_the_chosen_one_are_offered() -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.db.metrics import Series
 from branchtrack.web.charts import axes, chart
 
@@ -64,6 +65,35 @@ def test_changes_are_marked_on_the_curve_and_not_outside_of_it() -> None:
     assert found.marks == [(2, 4.0, "lr")]
 
 
+def counting(first: int, last: int) -> axes.ToX:
+    steps = np.arange(first, last + 1)
+    return axes.counted(Buckets.of_points(steps, steps * 10.0, np.zeros(steps.size)))
+
+
+def test_what_a_counter_does_not_cover_is_not_drawn() -> None:
+    changes = [(1, "before"), (3, "inside")]
+    values = [5.0, math.nan, 3.0, 2.0, math.nan]
+    part = line(series(values), to_x=counting(2, 4), changes=changes)
+    assert (part.steps, part.xs, part.raw) == ([2, 3, 4], [20, 30, 40], [None, 3.0, 2.0])
+    assert part.marks == [(30, 3.0, "inside")] and part.gaps == [20]
+    lone = line(series([5, 4, 3]), to_x=counting(2, 2))
+    assert lone.xs == [20] and not lone.is_off_axis
+
+
+def test_lines_off_an_axis_are_named_and_a_chart_of_none_is_one_too() -> None:
+    off = [line(series([2, 1]), to_x=counting(50, 60), name=name) for name in "abcdef"]
+    # The point of its parent alone is no curve of a branch.
+    off.append(line(series([5, 4, 3]), to_x=counting(1, 2), after=2, name="g"))
+    assert all(each.is_off_axis and each.xs == each.marks == [] for each in off)
+    waiting = line(series([5, 4]), to_x=counting(1, 2), after=2)
+    lines, note = chart.on_axis([*off, waiting, line(series([]))], "tokens")
+    assert lines == [waiting]
+    assert note == "Not drawn, without tokens: a, b, c, d and 3 more"
+    drawn = chart.chart([], metric_name="m", x_name="t", log=True, weight=0, note=note)
+    assert drawn.note.startswith(note) and note in drawn.label
+    assert drawn.x_low < drawn.x_high
+
+
 def test_ranges_hold_every_point() -> None:
     drawn = chart.chart(
         [line(series([1, 9, 2]))], metric_name="loss", x_name="step", log=False, weight=0
@@ -77,6 +107,12 @@ def test_a_logarithmic_range_leaves_out_what_is_not_positive() -> None:
         [line(series([0.0, -1.0, 0.01, 100.0]))], metric_name="m", x_name="step", log=True, weight=0
     )
     assert 0 < drawn.y_low <= 0.01 and drawn.y_high >= 100
+
+
+def test_a_value_next_to_nothing_beside_another_is_above_0() -> None:
+    curve = line(series([1e-12, 10.0]))
+    drawn = chart.chart([curve], metric_name="m", x_name="step", log=True, weight=0)
+    assert drawn.lines[0].low == [1e-12, 10.0] and not drawn.note
 
 
 def test_without_a_value_above_0_a_scale_is_linear_and_the_chart_says_so() -> None:

@@ -66,6 +66,22 @@ def test_steps_since_the_fork_begin_where_the_two_part(
     assert upper.lines[1].xs[-1] == 10
 
 
+def test_a_side_without_the_counter_is_named_and_not_drawn(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    for line in pair:
+        line.log("loss", range(101, 111), [3.0] * 10)
+    pair[0].log("tokens", range(100, 111), 512.0 * np.arange(100, 111))
+    pair[1].log("tokens", range(101, 103), [np.nan] * 2)
+    with empty.app.test_request_context(), empty.database.read() as connection:
+        both = comparison.read(connection, "pair/main", "pair/side", None, counter="tokens")
+    upper, lower = charts_comparison.build_charts(both, "tokens", False, 0.0, (None, None), [105])
+    assert [line.name for line in upper.lines] == ["shared", "main"]
+    assert upper.lines[0].xs == [51200] and min(upper.lines[1].xs) == 51200
+    assert upper.note == "Not drawn, without tokens: side"
+    assert lower.lines[0].xs == [] and upper.fork == 51200 and upper.guides == (53760,)
+
+
 def test_a_window_leaves_out_what_is_not_in_it(empty: Site, pair: tuple[Line, Line]) -> None:
     for line in pair:
         line.log("loss", range(101, 111), [3.0] * 10)

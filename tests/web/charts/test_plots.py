@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
+from dataclasses import replace
 from operator import sub
 
 import numpy as np
+import pytest
 
 from branchtrack.db.metrics import Series
 from branchtrack.web.charts import axes, plots
@@ -89,6 +93,43 @@ def test_higher_values_are_higher_up_on_both_kinds_of_axis() -> None:
         assert heights == sorted(heights, reverse=True)
     # Equal factors are equal distances.
     assert math.isclose(heights[0] - heights[1], heights[1] - heights[2], abs_tol=0.2)
+
+
+LARGEST = sys.float_info.max
+
+
+@pytest.mark.parametrize("fill", [False, True])
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [5e-324],
+        [5e-324, 1e-320, 1e-310],
+        [-1e-310, 0.0, 1e-310],
+        [1e308, -1e308, 0.5],
+        [LARGEST, -LARGEST],
+        [LARGEST],
+        [5e-324, LARGEST],
+        [1e-12, 3e-12],
+    ],
+)
+def test_every_finite_value_is_inside_of_the_plot_and_the_axis_has_labels(
+    values: list[float], log: bool, fill: bool
+) -> None:
+    found = chart(values, log=log, fill=fill)
+    picture, axis = plot(found), dom.parse(str(plots.y_axis(found)))
+    drawn = [path["d"] for path in picture.all("path") if "gap" not in path.get("class", "")]
+    numbers = [y for path in drawn for y in re.findall(r",([^LMZ]+)", path)]
+    assert numbers and all(-7 <= float(y) <= found.height for y in numbers)
+    labels = [text.text for text in axis.all("text")]
+    assert len(set(labels)) == len(labels) >= (1 if log else 2)
+    assert "inf" not in str(picture) and "nan" not in str(picture)
+
+
+def test_counts_of_any_size_have_a_place() -> None:
+    wide = replace(chart([1.0, 2.0]), x_low=-LARGEST, x_high=LARGEST)
+    assert wide.share(-LARGEST) == 0 and wide.share(0.0) == 0.5 and wide.share(LARGEST) == 1
+    assert "nan" not in str(plots.plot(wide))
 
 
 def test_a_difference_is_filled_to_zero() -> None:

@@ -88,6 +88,19 @@ def test_averages_of_a_fork_are_the_same_whatever_was_read_before_it(site: Site)
         )
 
 
+def test_branches_without_the_counter_are_named_and_shift_no_axis(own: Site) -> None:
+    own.lines["main"].log("only_main", range(5, 11), 100.0 * np.arange(5, 11))
+    own.lines["main"].log("late", range(39, 41), [1.0, 2.0])
+    tree = view(own, "digits", 0.0)
+    read = curves(own, tree, "loss", "late", "only_main")
+    look = Look(axis="only_main")
+    upper, lower = wall.build(tree, tree.branches, read, ["loss", "late"], look, 400)
+    assert [line.name for line in upper.lines] == ["main"]
+    assert upper.lines[0].steps == list(range(5, 11))
+    assert (upper.x_low, upper.x_high) == (lower.x_low, lower.x_high) == (500, 1000)
+    assert lower.lines == () and lower.note == "Not drawn, without only_main: main"
+
+
 def test_the_trunk_is_read_whole(own: Site) -> None:
     main = own.lines["main"]
     main.log("loss", range(41, 4041), [1.0] * 4000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from branchtrack.core.trials.records import Arm
@@ -236,3 +238,21 @@ def test_ticked_groups_are_compared_with_the_changes_of_their_branches(empty: Si
     drawn = {line["name"]: line["colour"] for line in data_of(empty, page)["lines"]}
     assert len({drawn[name] for name in ("main", "fan", "sweep")}) == 3
     assert "One was ticked" in empty.get("/compare?pick=wide/main", 422).text
+
+
+def test_lines_without_the_counter_are_named_on_both_pages(own: Site) -> None:
+    main = own.lines["main"]
+    node = main.commit("checkpoint", 40)
+    main.log("loss", range(41, 46), [1.0] * 5)
+    main.log("num_tokens", range(35, 46), [512.0 * step for step in range(35, 46)])
+    low = main.grower.fork(node, "low", lr=1e-4)
+    low.log("loss", range(41, 46), [1.0] * 5)
+    low.log("num_tokens", [41, 42], [math.nan] * 2)
+    query = "/compare?a=digits/low&b=digits/main&x=num_tokens"
+    for address in (query, f"{query}&with=digits@40"):
+        page = own.get(address)
+        drawn = data_of(own, page)
+        assert [line["name"] for line in drawn["lines"]][:2] == ["shared", "main"]
+        assert "Not drawn, without num_tokens: low" in drawn["note"]
+        assert min(x for line in drawn["lines"] for x in line["xs"]) == 512 * 35
+        assert drawn["fork"] == 512 * 40

@@ -53,3 +53,10 @@ def test_large_weights_are_read_when_somebody_asks(
 )
 def test_what_cannot_be_compared_is_refused(site: Site, query: str, status: int) -> None:
     assert isinstance(site.get(f"/compare/weights?{query}", status), dom.Element)
+
+
+def test_a_node_is_not_compared_with_itself(own: Site) -> None:
+    main = own.lines["main"]
+    head = main.commit("checkpoint", 40)
+    for pair in (f"a={head.id}&b={head.id}", "a=digits/main&b=digits@40"):
+        assert "with itself" in own.get(f"/compare/weights?{pair}", 422).one("h1").text

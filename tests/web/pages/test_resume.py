@@ -217,6 +217,12 @@ def test_a_preview_of_a_field_that_is_wrong_is_the_form_with_its_error(own: Site
     assert not page.by_role("region", "Branches of the preview")
 
 
+@pytest.mark.parametrize("value", ["+1e999999999", "+1e5000", f"+{'9' * 5000}"])
+def test_a_preview_of_a_factor_beyond_every_number_names_the_field(own: Site, value: str) -> None:
+    page = own.post(path(own) + "/preview", 422, name="cooler", set_stop_at=value)
+    assert "too large a number" in page.one(id="error-stop_at").text
+
+
 def test_a_preview_of_a_taken_name_says_that_it_would_be_refused(own: Site) -> None:
     page = own.post(path(own) + "/preview", 422, name="main")
     assert "already" in page.one("section", id="preview").text

@@ -284,6 +284,8 @@ def test_a_factor_beside_a_rate_is_asked_for_at_once(rich: Site) -> None:
     assert found.conditions == {"only_if": {"lr": 5e-3}}
     wrong = send(rich, 422, quick="lr=x1000000", **{"set.lr": "5e-3"})
     assert wrong.field("lr")["value"] == "x1000000"
+    beyond = send(rich, 422, kind="set", **{"set.lr": "x1e999999999", "was.lr": "5e-3"})
+    assert "too large a number" in beyond.one("main").text
 
 
 def test_what_was_typed_survives_another_button_of_the_form(rich: Site) -> None:

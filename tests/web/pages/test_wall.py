@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 
 import pytest
 
@@ -79,3 +80,39 @@ def test_pages_of_a_branch_and_a_node_show_its_charts(site: Site) -> None:
         assert [chart["metric"] for chart in answer.json["charts"]][:2] == ["loss", "eval_loss"]
         assert site.client.get(charts.one("img")["src"]).mimetype == "image/svg+xml"
     assert "at=900" in node["data-url"]
+
+
+def test_a_chart_by_a_counter_that_only_a_fork_has_names_the_others(own: Site) -> None:
+    main = own.lines["main"]
+    low = main.grower.fork(main.commit("checkpoint", 40), "low", lr=1e-4)
+    low.log("loss", range(41, 46), [1.0] * 5)
+    low.log("only_b", range(42, 44), [7.0, 8.0])
+    query = "/runs/digits/chart?metric=loss&x=only_b"
+    answer = own.client.get(query)
+    assert answer.json is not None
+    (chart,) = answer.json["charts"]
+    assert [(line["name"], line["xs"]) for line in chart["lines"]] == [("low", [7, 8])]
+    assert chart["note"] == "Not drawn, without only_b: main"
+    alone = own.client.get(query + "&branch=main")
+    assert alone.json is not None and alone.json["charts"][0]["lines"] == []
+    picture = own.client.get("/runs/digits/chart.svg?metric=loss&x=only_b&branch=main")
+    assert "without only_b: main" in picture.get_data(as_text=True)
+    assert own.client.get("/runs/digits/chart/table?metric=loss&x=only_b").status_code == 200
+
+
+@pytest.mark.parametrize("values", [[5e-324, 1e-320, 1e-310], [1e308, -1e308, sys.float_info.max]])
+def test_values_at_the_ends_of_what_floats_hold_are_drawn(own: Site, values: list[float]) -> None:
+    main = own.lines["main"]
+    low = main.grower.fork(main.commit("checkpoint", 40), "low", lr=1e-4)
+    main.log("edge", range(38, 44), [1.0, 0.0, 0.0, *values])
+    low.log("edge", range(41, 44), [-value for value in values])
+    for smooth in (0, 0.6):
+        options = f"metric=edge&smooth={smooth}"
+        picture = own.client.get(f"/runs/digits/chart.svg?{options}").get_data(as_text=True)
+        assert "inf" not in picture and "nan" not in picture
+        page = own.get(f"/compare?a=digits/main&b=digits/low&{options}")
+        shapes = [path["d"] for path in page.all("path") if path.get("d")]
+        assert shapes and not [d for d in shapes if "inf" in d or "nan" in d]
+        assert own.get("/runs/digits").one("main")
+    table = own.client.get("/runs/digits/chart/table?metric=edge&smooth=0")
+    assert table.status_code == 200

@@ -16,7 +16,7 @@ from branchtrack.errors import InvalidInput
 
 @click.command()
 @click.argument("run")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A chart; repeatable.")
 @click.option("--branch", "branches", multiple=True, metavar="NAME", help="A branch; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Every branch, however many there are.")
@@ -36,30 +36,59 @@ def report(
     """Write RUN to FILE: its tree, charts, branches, changes and proofs on one page.
 
     The page needs neither a server nor scripts, so it can be sent to anybody. Of very many branches
-    those are shown that matter most, as on the page of the run.
+    those are shown that matter most, as on the page of the run. As FILE - is the standard output.
 
     \b
     Example: branchtrack report demo demo.html --metric loss --metric lr
     """
-    if file.exists() and not force:
-        raise InvalidInput("FILE", str(file), "a file that does not exist; or --force")
-    if not file.parent.is_dir():
-        raise InvalidInput("FILE", str(file), "a file in a folder that exists")
+    if str(file) == "-":
+        if as_json:
+            raise InvalidInput("FILE", "-", "a file: with --json other facts are printed")
+        page = _render(line, run, metrics, branches, everything)
+        click.echo(page.encode(errors="replace"), nl=False)
+        return
+    target = _target(file, force)
     text = _render(line, run, metrics, branches, everything)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
+    _write(target, text, file)
+    if as_json:
+        emit({"file": str(file), "bytes": target.stat().st_size, "run": run})
+    else:
+        echo(f"{file}: {formats.size(target.stat().st_size)}")
+
+
+def _target(file: Path, force: bool) -> Path:
+    """Return the file that is written: a link stays, and what it leads to is replaced.
+
+    Raises:
+        InvalidInput: it exists and may not be replaced, is no regular file, or has no folder.
+    """
+    target = Path(os.path.realpath(file))
+    if os.path.lexists(target) and not target.is_file():
+        # A device or a pipe would be replaced by a file; what is still a link leads in a circle.
+        raise InvalidInput("FILE", str(file), "a regular file; - is the standard output")
+    if target.exists() and not force:
+        raise InvalidInput("FILE", str(file), "a file that does not exist; or --force")
+    if not target.parent.is_dir():
+        raise InvalidInput("FILE", str(file), "a file in a folder that exists")
+    return target
+
+
+def _write(target: Path, text: str, file: Path) -> None:
+    """Replace ``target``, which was named as ``file``, as a whole or not at all.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(file)
+        part.replace(target)
     except OSError as error:
         allowed = f"a file that can be written ({error.strerror or error})"
         raise InvalidInput("FILE", str(file), allowed) from error
     finally:
         with suppress(OSError):
             part.unlink()
-    if as_json:
-        emit({"file": str(file), "bytes": file.stat().st_size, "run": run})
-    else:
-        echo(f"{file}: {formats.size(file.stat().st_size)}")
 
 
 def _render(

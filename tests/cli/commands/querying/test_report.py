@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,37 @@ def test_what_there_is_not_is_refused_and_nothing_is_written(
     code, output = call(home, arguments[0], str(file), *arguments[1:])
     assert code == 2 and "nope" in output and not file.exists()
     assert call(home, "digits", str(tmp_path / "none" / "r.html"))[0] == 2
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(home: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "target.html", tmp_path / "link.html"
+    link.symlink_to(target.name)
+    assert call(home, "digits", str(link))[0] == 0
+    assert link.is_symlink() and "digits" in target.read_text()
+    assert call(home, "digits", str(link))[0] == 2
+    target.write_text("old")
+    assert call(home, "digits", str(link), "--force")[0] == 0
+    assert link.is_symlink() and "digits" in target.read_text()
+
+
+def test_what_is_no_regular_file_is_never_replaced(home: Path, tmp_path: Path) -> None:
+    pipe, circle = tmp_path / "pipe", tmp_path / "circle"
+    os.mkfifo(pipe)
+    circle.symlink_to(circle.name)
+    to_pipe = tmp_path / "to-pipe"
+    to_pipe.symlink_to(pipe)
+    for file in (pipe, circle, to_pipe, tmp_path):
+        code, output = call(home, "digits", str(file), "--force")
+        assert code == 2 and "FILE" in output
+    assert pipe.is_fifo() and circle.is_symlink() and to_pipe.is_symlink()
+
+
+def test_a_dash_is_the_standard_output(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = call(home, "digits", "-")
+    assert code == 0 and output.startswith("<!doctype html>") and "digits" in output
+    code, output = call(home, "digits", "-", "--json")
+    assert code == 2 and "--json" in output
+    assert not (tmp_path / "-").exists()

@@ -94,6 +94,12 @@ def test_a_preview_says_what_it_costs_and_orders_nothing(own: Site) -> None:
     assert listed(own) == []
 
 
+def test_a_factor_beyond_every_number_is_refused_in_words(own: Site) -> None:
+    for path in (path_of(own), f"{path_of(own)}/preview"):
+        page = own.post(path, 422, settings="lr=x1e999999999", steps="10")
+        assert "lr: 'x1e999999999' makes too large a number" in page.one("main").text
+
+
 @pytest.mark.parametrize(
     ("form", "label"),
     [
