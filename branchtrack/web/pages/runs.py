@@ -29,7 +29,6 @@ from branchtrack.web.view.run_rows import Choices
 
 blueprint = Blueprint("runs", __name__)
 PAGE = 50
-_LONGEST = 2000
 _TEMPLATE = "runs/index.html"
 
 
@@ -117,7 +116,7 @@ def vars_of(choices: Choices) -> dict[str, str]:
 
 
 def _choices(texts: Mapping[str, str], page: int) -> Choices:
-    parts = {name: texts.get(name, "").strip()[:_LONGEST] for name in saved_views.PARTS}
+    parts = {name: texts.get(name, "").strip() for name in saved_views.PARTS}
     return Choices(**parts, page=page)
 
 
