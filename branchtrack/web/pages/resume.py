@@ -46,6 +46,7 @@ FIELDS = (
     "priority",
     "labels",
     "retries",
+    forms.KEY,
 )
 
 
@@ -90,6 +91,7 @@ def order(node_id: str) -> AnyResponse:
             services().store,
             _fork_order(offer, submitted),
             actor=actor(),
+            order_id=forms.order_id(submitted, "resume", offer.node.id, actor().label),
             **_manner(submitted),
         )
     except _Refused as refused:
@@ -222,7 +224,7 @@ def _render_form(
         name: submitted.get(PREFIX + name, written(offer.node.settings.get(name)))
         for name in offer.settings
     }
-    field_names = {*FIELDS, *offer.settings} - {"allow_code_change"}
+    field_names = {*FIELDS, *offer.settings} - {"allow_code_change", forms.KEY}
     errors = outcome.errors
     return respond(
         "resume/index.html",
