@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, Response, redirect, request, url_for
 from sqlalchemy import Connection
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.control import deletion
+from branchtrack.control import deletion, labels
 from branchtrack.control.deletion import Deletion
 from branchtrack.control.organising import undoing
 from branchtrack.core import actors
@@ -93,7 +94,7 @@ def organise() -> AnyResponse:
     """Tag, pin or archive the runs that were ticked; those to be deleted are shown first."""
     actors.check(actor(), "label", ["label"])
     submitted = request.form
-    chosen, deed = submitted.getlist("run")[:_MOST_RUNS], submitted.get("deed", "")
+    chosen, deed = _chosen(submitted), submitted.get("deed", "")
     if not chosen:
         raise InvalidInput("run", "", "at least one run: tick the box before its name")
     if deed == "delete":
@@ -104,24 +105,21 @@ def organise() -> AnyResponse:
     if deed in ("tag", "untag") and not tags:
         raise InvalidInput("tags", "", "at least one tag")
     with _recorded() as change:
-        for run in chosen:
-            with services().database.read() as connection:
-                before = runs.find_run(connection, run).tags or []
-            control.label(
-                services().database,
-                run,
-                actor=actor(),
-                add=tags if deed == "tag" else (),
-                remove=[tag for tag in tags if tag in before] if deed == "untag" else (),
-                **DEEDS[deed],
-            )
+        labels.label_runs(
+            services().database,
+            chosen,
+            actor=actor(),
+            add=tags if deed == "tag" else (),
+            remove=tags if deed == "untag" else (),
+            **DEEDS[deed],
+        )
     return redirect(_with(_next(submitted), change), 303)
 
 
 @blueprint.get("/runs/delete")
 def confirm() -> Response:
     """Show what the deletion of several runs would take along."""
-    return _confirm(request.args.getlist("run")[:_MOST_RUNS], None)
+    return _confirm(_chosen(request.args), None)
 
 
 @blueprint.post("/runs/delete")
@@ -129,7 +127,10 @@ def delete_several() -> AnyResponse:
     """Move several runs to the trash; if one cannot go, it and those after it stay."""
     actors.check(actor(), "delete", ["delete"])
     submitted = request.form
-    chosen = submitted.getlist("run")[:_MOST_RUNS]
+    chosen = _chosen(submitted)
+    with services().database.read() as connection:
+        for run in chosen:
+            runs.find_run(connection, run)
     with _recorded() as change:
         for number, run in enumerate(chosen):
             try:
@@ -138,6 +139,19 @@ def delete_several() -> AnyResponse:
             except InvalidInput as error:
                 return _confirm(chosen[number:], error)
     return redirect(_with(url_for("runs.index"), change), 303)
+
+
+def _chosen(submitted: MultiDict[str, str]) -> list[str]:
+    """Return the runs that were ticked, each once.
+
+    Raises:
+        InvalidInput: they are too many; those beyond the limit would be left out.
+    """
+    chosen = list(dict.fromkeys(submitted.getlist("run")))
+    if len(chosen) > _MOST_RUNS:
+        what = f"{len(chosen):,} runs are chosen."
+        raise InvalidInput("run", chosen[0], f"at most {_MOST_RUNS} runs at once", what=what)
+    return chosen
 
 
 @blueprint.post("/undo")

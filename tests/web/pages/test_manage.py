@@ -217,6 +217,29 @@ def test_what_is_to_be_done_to_runs_has_to_be_said(own: Site, fields: dict[str, 
     assert own.client.post("/runs/organise", data=fields).status_code == 422
 
 
+@pytest.mark.parametrize("path", ["/runs/organise", "/runs/delete"])
+def test_more_runs_than_can_be_changed_at_once_are_refused(own: Site, path: str) -> None:
+    chosen = ["digits", *(f"run-{number}" for number in range(500))]
+    answer = own.client.post(path, data={"run": chosen, "deed": "tag", "tags": "many"})
+    assert answer.status_code == 422
+    assert "501 runs are chosen" in answer.text and "at most 500" in answer.text
+    assert labels(own)[0] == []
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
+
+
+def test_nothing_is_done_to_any_run_if_one_does_not_exist(own: Site) -> None:
+    line = seeds.Grower(own.database, own.store, "other").line("main")
+    line.end("failed")
+    data = {"deed": "tag", "tags": "part", "run": ["digits", "other", "nope"]}
+    assert own.client.post("/runs/organise", data=data).status_code == 404
+    assert labels(own)[0] == []
+    answer = own.client.post("/runs/delete", data={"run": ["other", "nope"]})
+    assert answer.status_code == 404
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
+
+
 def test_what_a_deletion_takes_along_is_shown_before(own: Site) -> None:
     for name in ("a", "b"):
         line = seeds.Grower(own.database, own.store, name).line("main")
