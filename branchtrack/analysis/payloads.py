@@ -74,7 +74,8 @@ def table_of_runs(
 ) -> dict[str, Any]:
     """Return ``runs`` that match, ``total`` of them, ``hidden`` in the archive, and ``next``.
 
-    ``next`` is the offset of the runs that follow, None after the last. It has to be the first that
+    ``next`` is the offset of the runs that follow, None after the last. ``hints`` are there if a
+    query that nothing matches has names that no run has. It has to be the first that
     is done with the connection.
     """
     matches = run_search.search(connection, selection, now, limit, offset)
@@ -89,6 +90,7 @@ def table_of_runs(
         "total": matches.total,
         "hidden": matches.hidden,
         "next": following if following < matches.total else None,
+        **({"hints": list(matches.hints)} if matches.hints else {}),
     }
 
 

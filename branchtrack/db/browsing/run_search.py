@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -62,6 +62,7 @@ class RunMatches:
     """Some of the runs that match; ``total`` counts all of them, ``groups`` those in each group.
 
     ``hidden`` counts runs that would match if they were not archived. ``views`` are the saved ones.
+    ``hints`` are sentences on names in a query without matches that no run has.
     """
 
     runs: tuple[RunMatch, ...]
@@ -69,6 +70,7 @@ class RunMatches:
     groups: dict[Any, int]
     hidden: int = 0
     views: tuple[SavedView, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 def search(
@@ -134,7 +136,27 @@ def _search(
         for row, place in enumerate(shown)
     )
     groups_of = dict(Counter(groups))
-    return RunMatches(tuple(matches), len(order), groups_of, hidden, tuple(index.views))
+    hints = () if order or hidden else tuple(_hints(index, selection.query))
+    return RunMatches(tuple(matches), len(order), groups_of, hidden, tuple(index.views), hints)
+
+
+def _hints(index: RunIndex, query: Term) -> Iterator[str]:
+    """Yield a sentence for each name of a query of which no run has a value."""
+    for subject in dict.fromkeys(
+        leaf.subject for leaf in terms.walk(query) if isinstance(leaf, Comparison)
+    ):
+        name = subject.metric if isinstance(subject, Curve) else subject.text
+        kinds = ("metric",) if isinstance(subject, Curve) else terms.SCOPES
+        if isinstance(subject, Name) and subject.scope:
+            kinds = (subject.scope,)
+        if name != "step" and not any(_has_value(index, kind, name) for kind in kinds):
+            yield f"No run has a {' or '.join(kinds)} named {name}."
+
+
+def _has_value(index: RunIndex, kind: str, name: str) -> bool:
+    if kind == "metric":
+        return bool(index.metrics[name].by_segment)
+    return any(value is not None for value in index.settings[name].values())
 
 
 def sorted_places(values: Sequence[Any], descending: bool) -> list[int]:

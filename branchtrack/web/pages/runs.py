@@ -60,6 +60,7 @@ def index() -> AnyResponse:
         heads=run_rows.heads(choices, selection, shown),
         total=matches.total,
         archived_count=matches.hidden,
+        hints=matches.hints,
         word=word,
         first=offset + 1,
         last_page=max(1, -(-matches.total // PAGE)),

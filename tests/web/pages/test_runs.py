@@ -242,3 +242,12 @@ def test_a_list_that_has_not_changed_is_not_sent_again(empty: Site) -> None:
         changed = empty.client.get(address, headers=headers)
     assert changed.status_code == 200 and "good" in changed.text
     assert empty.client.get(address).status_code == 200
+
+
+def test_a_name_in_a_query_that_no_run_has_is_said(site: Site) -> None:
+    text = site.get("/runs?q=nosuchthing<3").one("main").text
+    assert "No run has a setting or metric named nosuchthing." in text
+    assert "No run has a metric named los." in site.get("/runs?q=max(los)<1").text
+    assert "named" not in site.get("/runs?q=max(loss)<0").one("main").text
+    answer = site.client.get("/api/v1/runs?query=nosuchthing<3").get_json()
+    assert answer["hints"] == ["No run has a setting or metric named nosuchthing."]

@@ -81,6 +81,8 @@ def runs(
     if not table["runs"] and not hidden:
         is_any = any(asked.values())
         echo("No run matches." if is_any else "No runs yet. `branchtrack demo` makes one.")
+        for hint in table.get("hints", ()):
+            echo(visible(hint))
     _print(table["runs"], asked["columns"])
 
 

@@ -25,6 +25,8 @@ def test_a_query_and_an_order_choose_the_runs(call: Call, home: Database) -> Non
     assert [run["name"] for run in listed.json] == ["live", "slow"] and listed.err == ""
     assert [run["name"] for run in call("runs", "status:training", "--json").json] == ["live"]
     assert call("runs", "nothing").out == "No run matches.\n"
+    unknown = call("runs", "nosuchthing<3").out.splitlines()
+    assert unknown == ["No run matches.", "No run has a setting or metric named nosuchthing."]
 
 
 def test_columns_are_shown_and_are_values_in_json(call: Call, home: Database) -> None:
