@@ -281,8 +281,11 @@ def _render(
     item: Run | Branch, submitted: Mapping[str, str], error: InvalidInput | None = None
 ) -> Response:
     with services().database.read() as connection:
-        run = item if isinstance(item, Run) else runs.get_run(connection, item.run_id)
         planned = _planned(connection, item)
+        if isinstance(item, Run):
+            run = item
+        else:
+            run = planned.run if planned else runs.get_run(connection, item.run_id)
         change = undoable(connection, run.id)
     now = _labels(item)
     # Whoever was told of a name or notes that changed since has seen them.
