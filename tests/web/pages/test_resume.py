@@ -6,6 +6,7 @@ import pytest
 
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import thinning
 from branchtrack.db.tables import segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
@@ -343,3 +344,27 @@ def test_a_form_that_is_sent_twice_orders_once_and_leads_to_the_same(own: Site) 
     own.client.post(path(own), data={**form, "set.lr": "0.003, 0.004"})
     own.client.post(path(own), data={**form, "key": key(1)})
     assert count(own)[1] == before + 10
+
+
+def test_of_a_node_with_weights_alone_these_are_chosen_and_the_rest_is_refused_at_its_field(
+    own: Site,
+) -> None:
+    with own.database.transaction() as connection:
+        digest = nodes.get(connection, own.node("main")).state_digest
+        thinning.mark(connection, {digest: "weights"})
+    page = own.get(path(own))
+    assert "the weights alone are left" in page.one("main").text
+    assert "complete state" not in page.text and not page.all("form", aria_label="Start at once")
+    chosen = [
+        one["value"] for one in page.one(id="mode").all("option") if "selected" in one.attributes
+    ]
+    assert chosen == ["weights"]
+    assert "its weights alone are left" in own.get(f"/nodes/{own.node('main')}").text
+    before = count(own)
+    refused = own.client.post(path(own), data={"name": "whole", "mode": "exact"})
+    assert refused.status_code == 409 and count(own) == before
+    error = dom.parse(refused.text).one(id="error-mode").text
+    assert "thinned" in error and "What is taken from the node" in error and "--mode" not in error
+    preview = own.post(path(own) + "/preview", 422, name="whole", mode="exact").one(id="preview")
+    assert "What is taken from the node" in preview.text and "--mode" not in preview.text
+    assert own.client.post(path(own), data={"name": "w", "mode": "weights"}).status_code == 303

@@ -1,4 +1,5 @@
-"""What a branch has cost so far, from which the cost of training on from it is estimated.
+"""What a branch has cost so far, from which the cost of training on from it is estimated; and what
+is left of the node.
 
 Only reads, and of the run nothing but this branch. It must not know what a page looks like.
 """
@@ -20,7 +21,8 @@ class Outlook:
     """What the processes of a branch have made: updates in how many seconds, and bytes on disk.
 
     ``max_steps`` is where the process that made the node meant to end, ``waiting`` the number of
-    launches in the queue.
+    launches in the queue. ``thinned`` is what is left of the node's checkpoint: ``recipe`` or
+    ``weights``; None for all.
     """
 
     steps: int
@@ -28,6 +30,7 @@ class Outlook:
     stored_bytes: int
     max_steps: int | None
     waiting: int
+    thinned: str | None = None
 
 
 def read(connection: Connection, node: Node) -> Outlook:
@@ -42,6 +45,7 @@ def read(connection: Connection, node: Node) -> Outlook:
         .scalar_subquery()
     )
     waiting = select(func.count()).where(launches.c.state == "queued").scalar_subquery()
+    left = select(checkpoints.c.thinned).where(checkpoints.c.digest == node.state_digest)
     query = (
         select(
             segments.c.id,
@@ -52,6 +56,7 @@ def read(connection: Connection, node: Node) -> Outlook:
             func.coalesce(_starts.c.step, 0).label("start"),
             stored.label("stored"),
             waiting.label("waiting"),
+            left.scalar_subquery().label("thinned"),
         )
         .outerjoin(_starts, _starts.c.id == segments.c.start_node_id)
         .where(segments.c.branch_id == node.branch_id)
@@ -64,4 +69,5 @@ def read(connection: Connection, node: Node) -> Outlook:
         stored_bytes=int(rows[0].stored or 0) if rows else 0,
         max_steps=next((row.max_steps for row in rows if row.id == node.segment_id), None),
         waiting=rows[0].waiting if rows else 0,
+        thinned=rows[0].thinned if rows else None,
     )
