@@ -43,7 +43,7 @@ class RunLine(Answer):
 class RunPage(Answer):
     """Runs; ``total`` of all that match, ``hidden`` of them archived.
 
-    ``hints`` say which names in a query without matches no run has.
+    ``hints`` say which columns, or names in a query without matches, no run has.
     """
 
     items: ClassVar[str] = "runs"
