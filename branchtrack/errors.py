@@ -286,6 +286,10 @@ class CheckpointMismatch(CheckpointError):
     """The checkpoint does not fit the model or script that wants to load it."""
 
 
+#: What is to be done with a node of which there is nothing but weights.
+WEIGHTS_FIX = "Resume it in the mode weights (--mode weights): all else begins anew."
+
+
 class CheckpointThinned(CheckpointError):
     """Retention has left only the recipe, or only the weights, of a checkpoint."""
 
@@ -299,7 +303,7 @@ class CheckpointThinned(CheckpointError):
             if thinned == "recipe"
             else f"The checkpoint of node {node} was thinned: its weights alone are left.",
             safe="Nothing was changed.",
-            fix=fix or (rebuild if thinned == "recipe" else "Resume it with --mode weights."),
+            fix=fix or (rebuild if thinned == "recipe" else WEIGHTS_FIX),
             node=node,
             thinned=thinned,
         )
@@ -313,7 +317,7 @@ class NeverWhole(CheckpointThinned):
             self,
             f"Node {node} is a merge, which has weights and no other state.",
             safe="Nothing was changed.",
-            fix="Resume it in the mode weights (--mode weights): all else begins anew.",
+            fix=WEIGHTS_FIX,
             node=node,
             thinned="weights",
         )

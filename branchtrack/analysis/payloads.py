@@ -31,6 +31,7 @@ from branchtrack.core.records import (
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
 from branchtrack.db.browsing import run_search
+from branchtrack.db.browsing.run_records import RunRecord
 from branchtrack.db.browsing.run_search import RunMatch, Selection
 from branchtrack.db.orders import launches
 from branchtrack.db.storage import references
@@ -74,8 +75,9 @@ def table_of_runs(
 ) -> dict[str, Any]:
     """Return ``runs`` that match, ``total`` of them, ``hidden`` in the archive, and ``next``.
 
-    ``next`` is the offset of the runs that follow, None after the last. It has to be the first that
-    is done with the connection.
+    ``next`` is the offset of the runs that follow, None after the last. ``hints`` are there if
+    columns, or a query that nothing matches, have names that no run has. It has to be the first
+    that is done with the connection.
     """
     matches = run_search.search(connection, selection, now, limit, offset)
     counted = run_list.counts(connection, [match.run.id for match in matches.runs])
@@ -89,13 +91,17 @@ def table_of_runs(
         "total": matches.total,
         "hidden": matches.hidden,
         "next": following if following < matches.total else None,
+        **({"hints": list(matches.hints)} if matches.hints else {}),
     }
 
 
 def _row_of_table(match: RunMatch, counts: RunCounts, selection: Selection) -> dict[str, Any]:
     run = match.run
+    facts = {"step": run.step, "speed": _rate(run)}
     values = {
-        str(column): value for column, value in match.values.items() if not isinstance(column, Fact)
+        str(column): facts[column.word] if isinstance(column, Fact) else value
+        for column, value in match.values.items()
+        if not isinstance(column, Fact) or column.word in facts
     }
     return {
         "id": run.id,
@@ -111,6 +117,12 @@ def _row_of_table(match: RunMatch, counts: RunCounts, selection: Selection) -> d
         **({"values": values} if values else {}),
         **({} if selection.by is None else {"group": match.group}),
     }
+
+
+def _rate(run: RunRecord) -> float | None:
+    """Return the updates a second of a run that trains."""
+    branch = run.shown_branch if run.status == "running" else None
+    return branch.current.rate if branch and branch.current else None
 
 
 def _run_lines(

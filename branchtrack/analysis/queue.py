@@ -34,15 +34,11 @@ class QueueLine:
 
     launch: Launch
     run: str
+    branch: str
     segment: Segment | None
     status: str
     position: int | None = None
     about: str = ""
-
-    @property
-    def branch(self) -> str:
-        """Return the name that the branch was ordered under."""
-        return self.launch.branch or self.launch.branch_id
 
     @property
     def rate(self) -> float | None:
@@ -214,4 +210,4 @@ def _line(row: QueueRow, now: float, position: int | None = None, about: str = "
     elif row.launch.state == "running":
         # Its process is there, and has not taken up its branch yet.
         status = "starting"
-    return QueueLine(row.launch, row.run, row.segment, status, position, about)
+    return QueueLine(row.launch, row.run, row.branch, row.segment, status, position, about)

@@ -43,10 +43,12 @@ def continue_branch(
     environment: dict[str, Any] | None = None,
     entry_point: Mapping[str, Any] | None = None,
     allow_code_change: bool = True,
+    order_id: str | None = None,
 ) -> Launch:
     """Queue a new process that goes on in a branch from its last node, with some settings changed.
 
     ``retries`` is how often it is started again if it crashes. The others as for `create_launch`.
+    What was ordered under an ``order_id`` before is returned as it is; it is the launch's id.
 
     Raises:
         NotFound, InvalidInput, Forbidden, RateLimited: nothing was changed.
@@ -62,6 +64,8 @@ def continue_branch(
     actors.check(who, "launch", ["continue", *order["settings"]])
     actors.check_reason(who, message)
     with database.read() as connection:
+        if earlier := launches.of_order(connection, order_id):
+            return earlier[0]
         branch = runs.find_branch(connection, branch_ref)
         _last, head = startable(connection, branch)
         quota.check_limit(connection, head, who)
@@ -70,6 +74,7 @@ def continue_branch(
     order |= {"node": head.id, "mode": default_mode(head)}
     checked = orders.check_order(database, store, head, order, entry_point)
     facts = {"environment": environment, "entry_point": checked.command, **turn}
+    facts["launch_id"] = order_id
     with database.transaction() as connection:
         return _queue(connection, branch, checked, who, message, facts)
 
@@ -82,6 +87,10 @@ def _queue(
     message: str,
     facts: Mapping[str, Any],
 ) -> Launch:
+    runs.lock_names(connection, branch.run_id)
+    # The same order may have come twice at once.
+    if earlier := launches.of_order(connection, facts["launch_id"]):
+        return earlier[0]
     branch = runs.get_branch(connection, branch.id)
     last, head = startable(connection, branch)
     if head.id != checked.node.id:

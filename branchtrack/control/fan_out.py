@@ -22,10 +22,10 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.forks import reversal, value_lists
 from branchtrack.core.names import as_name, valid_name
 from branchtrack.core.queueing import valid_turn
-from branchtrack.core.records import Group, Launch, Node
+from branchtrack.core.records import Launch, Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import groups
+from branchtrack.db.orders import groups, launches
 from branchtrack.errors import InvalidInput
 
 
@@ -110,11 +110,14 @@ def create_launches(
     labels: Iterable[str] | None = None,
     retries: int = 0,
     allow_code_change: bool = True,
+    order_id: str | None = None,
     **facts: Any,
 ) -> list[Launch]:
     """Queue a launch for each branch of an order, or none if one of them is refused.
 
     The arguments as in `launch.create_launch`; ``facts`` are ``strict`` and ``environment``.
+    What was ordered under an ``order_id`` before is returned as it is: it becomes the id of the
+    group, or of the only launch.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited, CheckpointMissing,
@@ -123,6 +126,8 @@ def create_launches(
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
+        if earlier := launches.of_order(connection, order_id):
+            return earlier
         first = first_node(connection, order)
     with launch.recorded_refusal(database, first, order.fields(first), who, message):
         with database.read() as connection:
@@ -134,7 +139,7 @@ def create_launches(
         facts |= valid_turn(priority, labels, retries)
         checked = check_branches(database, store, plan, names, entry_point)
         with database.transaction() as connection:
-            return _queue_all(connection, plan, checked, who, message, facts)
+            return _queue_all(connection, plan, checked, who, message, facts, order_id)
 
 
 def first_node(connection: Connection, order: ForkOrder) -> Node:
@@ -216,18 +221,24 @@ def _queue_all(
     checked: Sequence[CheckedOrder],
     who: Actor,
     reason: str,
-    facts: Mapping[str, Any],
+    facts: dict[str, Any],
+    order_id: str | None,
 ) -> list[Launch]:
     run_id = plan.branches[0].node.run_id
     runs.lock_names(connection, run_id)
-    group: Group | None = None
-    if plan.group is not None:
-        label = who.label
-        group = groups.create(connection, run_id, plan.group, plan.kind, actor=label, reason=reason)
+    # The same order may have come twice at once.
+    if earlier := launches.of_order(connection, order_id):
+        return earlier
+    facts = {**facts, "group": None}
+    if plan.group is None:
+        facts["launch_id"] = order_id
+    else:
+        manner: dict[str, Any] = {"actor": who.label, "reason": reason, "group_id": order_id}
+        facts["group"] = groups.create(connection, run_id, plan.group, plan.kind, **manner)
     # Another process may have taken a name since.
     names = plan.names(connection)
     return [
-        launch.queue(connection, order.named(name), who, reason, {**facts, "group": group})
+        launch.queue(connection, order.named(name), who, reason, facts)
         for order, name in zip(checked, names, strict=True)
     ]
 

@@ -55,15 +55,58 @@ def label(
             return nodes.get(connection, item.id)
         if notes is not None and clean_text("notes", notes) != (item.notes or ""):
             labels.set_notes(connection, item, clean_text("notes", notes), **facts)
-        if archived is not None and archived != (item.archived_at is not None):
-            labels.set_archived(connection, item, archived, **facts)
-        if pinned is not None and pinned != (item.pinned_at is not None):
-            labels.set_pinned(connection, item, pinned, **facts)
+        _set_marks(connection, item, archived, pinned, facts)
         if name is not None and name != item.name:
             labels.rename(connection, item, name, **facts)
         if isinstance(item, Run):
             return runs.get_run(connection, item.id)
         return runs.get_branch(connection, item.id)
+
+
+def label_runs(
+    database: Database,
+    refs: Iterable[str],
+    *,
+    actor: Actor | str,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    archived: bool | None = None,
+    pinned: bool | None = None,
+) -> None:
+    """Change the tags, archive and pins of several runs at once: of all, or of none.
+
+    A tag to ``remove`` that a run does not have is no error.
+
+    Raises:
+        NotFound, Ambiguous, Forbidden, InvalidInput: as `label`, of the first at fault.
+    """
+    database.check_writable()
+    who = actors.of(actor)
+    actors.check(who, "label", ["label"])
+    actors.check_reason(who, "")
+    added, removed = [valid_name(t, "tag") for t in add], [valid_name(t, "tag") for t in remove]
+    facts: dict[str, Any] = {"actor": who.label, "why": ""}
+    with database.transaction() as connection:
+        items = {run.id: run for run in (runs.find_run(connection, ref) for ref in refs)}
+        for item in items.values():
+            before = item.tags or []
+            tags = _tags(item, added, [tag for tag in removed if tag in before])
+            if tags != before:
+                labels.set_tags(connection, item, tags, **facts)
+            _set_marks(connection, item, archived, pinned, facts)
+
+
+def _set_marks(
+    connection: Connection,
+    item: Run | Branch,
+    archived: bool | None,
+    pinned: bool | None,
+    facts: dict[str, Any],
+) -> None:
+    if archived is not None and archived != (item.archived_at is not None):
+        labels.set_archived(connection, item, archived, **facts)
+    if pinned is not None and pinned != (item.pinned_at is not None):
+        labels.set_pinned(connection, item, pinned, **facts)
 
 
 def find(connection: Connection, ref: str) -> Run | Branch | Node:

@@ -30,7 +30,7 @@ from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import ordering
+from branchtrack.db.orders import groups, ordering
 from branchtrack.db.storage import references
 from branchtrack.db.views.identical_branches import identical_branches
 from branchtrack.error_payload import error_payload
@@ -72,6 +72,7 @@ def preview_launches(
         if not allow_code_change:
             check_code(connection, plan, entry_point)
         run = runs.get_run(connection, first.run_id)
+        group = plan.group and groups.free(connection, run.id, plan.group)
     valid_turn(priority, labels, retries)
     known: dict[str, list[str]] = {}
     lines = [
@@ -81,7 +82,7 @@ def preview_launches(
     _warn_of_twins(lines)
     counted = [line["steps"] for line in lines if line["error"] is None]
     return {
-        "group": plan.group,
+        "group": group,
         "branches": [{"run": run.name, **line} for line in lines],
         "steps": None if None in counted else sum(counted),
         "refused": sum(line["error"] is not None for line in lines),

@@ -41,13 +41,18 @@ class RunLine(Answer):
 
 
 class RunPage(Answer):
-    """Runs; ``total`` of all that match."""
+    """Runs; ``total`` of all that match, ``hidden`` of them archived.
+
+    ``hints`` say which columns, or names in a query without matches, no run has.
+    """
 
     items: ClassVar[str] = "runs"
 
     runs: list[RunLine]
     total: int
     next: str | None
+    hidden: int | None = None
+    hints: list[str] | None = None
 
 
 class RunFacts(Answer):

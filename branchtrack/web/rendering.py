@@ -16,6 +16,7 @@ from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
 from branchtrack.core.formats import NOTHING
+from branchtrack.core.names import new_id
 from branchtrack.web import formats
 from branchtrack.web.services import services
 from branchtrack.web.svg import marks
@@ -43,6 +44,7 @@ def register(app: Flask) -> None:
     app.jinja_env.globals.update(
         theme=theme,
         keys=keys,
+        new_id=new_id,
         read_only=_read_only,
         style_of=marks.classes,
         NOTHING=NOTHING,

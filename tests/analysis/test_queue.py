@@ -13,7 +13,7 @@ from branchtrack.analysis import queue as queues
 from branchtrack.analysis.queue import Queue, QueueLine
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Launch, WorkerRow
-from branchtrack.db import segments
+from branchtrack.db import integrity, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue, workers
 from tests.trees_for_tests import SETTINGS, make_forked_tree
@@ -130,3 +130,16 @@ def test_one_launch_is_told_wherever_it_is(
     assert line_of(second).position is None
     assert read(database).total == 2
     assert line_of(first).position == 1
+
+
+def test_a_branch_that_was_renamed_is_called_by_its_name_now(
+    database: Database, order: Order
+) -> None:
+    launch = order("racer")
+    start(database, launch)
+    control.label(database, "demo/racer", actor="ann", name="renamed")
+    (line,) = read(database).running
+    assert (line.branch, queues.line_as_json(line)["branch"]) == ("renamed", "renamed")
+    with database.read() as connection:
+        assert queues.line_of(connection, launch, time.time()).branch == "renamed"
+        assert integrity.of_database(connection) == []

@@ -8,7 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import ForkOrder
+from branchtrack.control import ForkOrder, fan_out
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch, Node
 from branchtrack.db import audit, nodes, runs
@@ -195,3 +195,24 @@ def test_an_actor_who_may_not_launch_is_refused(sqlite_database: Database, store
     with pytest.raises(Forbidden):
         control.create_launches(sqlite_database, store, order, actor=Actor("eve", "viewer", "web"))
     assert row_counts(sqlite_database) == before
+
+
+@pytest.mark.parametrize("lr", ["1e-4,x2", "1e-4"])
+def test_the_same_order_that_comes_twice_at_once_is_queued_once(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch, lr: str
+) -> None:
+    make_forked_tree(database, store)
+    order, order_id = ForkOrder(["demo@10"], {"lr": lr}), "0123456789abcdef"
+    check, meanwhile = fan_out.check_branches, list[Launch]()
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(fan_out, "check_branches", check)
+        meanwhile.extend(
+            control.create_launches(database, store, order, actor="me", order_id=order_id)
+        )
+        return check(*arguments)
+
+    monkeypatch.setattr(fan_out, "check_branches", overtaken)
+    second = control.create_launches(database, store, order, actor="me", order_id=order_id)
+    assert second == meanwhile and len(second) == lr.count(",") + 1
+    assert control.create_launches(database, store, order, actor="me", order_id=order_id) == second

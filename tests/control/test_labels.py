@@ -8,6 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.labels import label_runs
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Branch, Node, Run
 from branchtrack.db import audit, integrity, runs
@@ -100,3 +101,21 @@ def test_viewers_and_agents_may_not(tree: tuple[Tree, list[Node]]) -> None:
             label(tree, "demo", name="mine", actor=Actor("eve", role), reason="why")
     with pytest.raises(NotFound):
         label(tree, "nothing", add=["good"])
+
+
+def test_several_runs_are_labelled_all_or_none(database: Database, store: Store) -> None:
+    for name in ("a", "b"):
+        make_tree(database, store, name=name)
+
+    def tags() -> list[list[str] | None]:
+        with database.read() as connection:
+            return [runs.find_run(connection, name).tags for name in ("a", "b")]
+
+    before = tags()
+    with pytest.raises(NotFound):
+        label_runs(database, ["a", "b", "nope"], actor="ann", add=["x"])
+    assert tags() == before
+    label_runs(database, ["a", "b", "a"], actor="ann", add=["x"], pinned=True)
+    assert tags() == [["x"], ["x"]]
+    label_runs(database, ["a", "b"], actor="ann", remove=["x", "other"])
+    assert tags() == [[], []]

@@ -11,6 +11,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import ForkOrder, code_changes
 from branchtrack.core.actors import Actor
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import groups
 from branchtrack.errors import CodeChanged, Forbidden, InvalidInput, NotFound
 from tests.control.samples import row_counts
 from tests.trees_for_tests import Tree, make_forked_tree
@@ -148,3 +149,15 @@ def test_other_code_is_refused_by_a_preview_as_by_the_order(
         with pytest.raises(CodeChanged):
             act(tree.database, tree.store, order, actor="me", allow_code_change=False)
     assert preview(tree)["refused"] == 0
+
+
+def test_it_names_the_group_that_an_order_would_make_now(tree: Tree) -> None:
+    order: dict[str, Any] = {"settings": {"lr": "0.001, 0.002"}, "name": "zz"}
+    assert preview(tree, **order)["group"] == "zz"
+    for name in ("zz", "zz-2"):
+        assert preview(tree, **order)["group"] == name
+        launched = control.create_launches(
+            tree.database, tree.store, ForkOrder(["demo@10"], **order), actor="me"
+        )
+        with tree.database.read() as connection:
+            assert groups.name_of(connection, launched[0].group_id) == name

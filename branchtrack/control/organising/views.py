@@ -30,9 +30,11 @@ def save(database: Database, name: str, choices: Mapping[str, str], *, actor: Ac
     if not title:
         raise InvalidInput("name", name, f"1 to {_LONGEST_NAME} characters")
     kept = {key: choices[key].strip() for key in saved_views.PARTS if choices.get(key, "").strip()}
-    address = clean_text("view", urlencode(kept), _LONGEST)
+    address = urlencode(kept)
     texts = saved_views.parts(address)
+    # First, so that a part that is too long is named, rather than the whole.
     run_search.selection(*(texts.get(part, "") for part in ("query", "sort", "by", "columns")))
+    address = clean_text("view", address, _LONGEST)
     with database.transaction() as connection:
         saved_views.save(connection, title, address, who.label)
     return title

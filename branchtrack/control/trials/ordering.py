@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import Connection
+
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import code_changes, launch, quota
 from branchtrack.control.launch import check_allowed
@@ -19,8 +21,9 @@ from branchtrack.control.trials.planning import (
 )
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
+from branchtrack.core.records import Node
 from branchtrack.core.trials.records import GROUP, Trial
-from branchtrack.db import requests
+from branchtrack.db import requests, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import groups, trials
 
@@ -49,10 +52,12 @@ def create_trial(
     actor: Actor | str,
     reason: str = "",
     allow_code_change: bool = True,
+    order_id: str | None = None,
 ) -> Trial:
     """Queue the first pairs of a trial; workers train them, and `advancing` queues the others.
 
     A trial of a token or an agent is recorded as a request, too, and counts towards its limit.
+    What was ordered under an ``order_id`` before is returned as it is; it is the trial's id.
 
     Raises:
         NotFound, InvalidInput, Forbidden, RateLimited: nothing was changed.
@@ -63,6 +68,8 @@ def create_trial(
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
+        if earlier := trials.of_order(connection, order_id):
+            return earlier
         planned = plan_trial(connection, order)
     node, fields = planned.nodes[0], _fields(planned, order)
     with launch.recorded_refusal(database, node, fields, who, message):
@@ -73,26 +80,33 @@ def create_trial(
         _check_sides(database, store, planned)
     spec = replace(planned.spec, checks_code=not allow_code_change)
     with database.transaction() as connection:
-        group = groups.create(
-            connection, node.run_id, planned.group, GROUP, actor=who.label, reason=message
-        )
-        trial = trials.create(
-            connection,
-            node.run_id,
-            spec,
-            kind=planned.kind,
-            group_id=group.id,
-            subject=planned.subject,
-            actor=who.label,
-            reason=message,
-        )
-        request = quota.receive(connection, node, fields, fields["settings"], who, message)
-        if request is not None:
-            requests.move(connection, request.id, "applied", actor=who.label, step=node.step)
-            requests.move(
-                connection, request.id, "done", actor=who.label, result={"trial": trial.id}
+        runs.lock_names(connection, node.run_id)
+        # The same order may have come twice at once.
+        trial = trials.of_order(connection, order_id)
+        if trial is None:
+            manner: dict[str, Any] = {"actor": who.label, "reason": message}
+            group = groups.create(connection, node.run_id, planned.group, GROUP, **manner)
+            subject: dict[str, Any] = {
+                "kind": planned.kind,
+                "group_id": group.id,
+                "subject": planned.subject,
+            }
+            trial = trials.create(
+                connection, node.run_id, spec, **subject, **manner, trial_id=order_id
             )
+            _record_request(connection, trial, node, fields, who)
     return advance(database, store, trial.id)
+
+
+def _record_request(
+    connection: Connection, trial: Trial, node: Node, fields: dict[str, Any], who: Actor
+) -> None:
+    """Store the order of a trial by a token or an agent as a request that is done."""
+    request = quota.receive(connection, node, fields, fields["settings"], who, trial.reason)
+    if request is None:
+        return
+    requests.move(connection, request.id, "applied", actor=who.label, step=node.step)
+    requests.move(connection, request.id, "done", actor=who.label, result={"trial": trial.id})
 
 
 def _fields(planned: PlannedTrial, order: TrialOrder) -> dict[str, Any]:

@@ -49,12 +49,17 @@ def tokenize(
     ``filters`` are those that it may have; with ``words`` any other text is a ``word``.
 
     Raises:
-        InvalidInput: the query is too long, or has a character that means nothing.
+        InvalidInput: the query is too long, has a character that means nothing, or a term with
+        a minus sign before it.
     """
     if len(query) > LONGEST:
         raise InvalidInput("query", query[:_SHOWN] + "...", f"at most {LONGEST:,} characters")
     tokens, position = list[Token](), 0
     while position < len(query):
+        if query[position] == "-" and not _can_have_minus(tokens, position):
+            # Elsewhere it leaves out; searched for as text it would match nothing, or the opposite.
+            quoted = ', or "-..." for that text' if words else ""
+            raise unreadable(query, position, f"write `not ...` for the opposite{quoted}")
         match = _TOKEN.match(query, position)
         if match is None and words:
             match = _WORD.match(query, position)
@@ -91,6 +96,11 @@ def unreadable(query: str, position: int, allowed: str) -> InvalidInput:
         what=f"The query cannot be read {where}, after ▸: {shown}",
         position=position,
     )
+
+
+def _can_have_minus(tokens: list[Token], position: int) -> bool:
+    """Return whether a minus sign may follow, of a negative value or within a word."""
+    return bool(tokens) and (tokens[-1].kind == "operator" or _joins(tokens[-1], position))
 
 
 def _joins(token: Token, start: int) -> bool:

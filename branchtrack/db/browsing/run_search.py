@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from branchtrack.core.queries import columnwise, terms
 from branchtrack.core.queries.columns import (
@@ -26,11 +26,12 @@ from branchtrack.core.queries.columns import (
 )
 from branchtrack.core.queries.language import parse
 from branchtrack.core.queries.terms import And, Comparison, Curve, Filter, Name, Term, Words
-from branchtrack.db.browsing import run_index
+from branchtrack.db.browsing import run_index, run_records
 from branchtrack.db.browsing.run_columns import STATES, RunColumns
 from branchtrack.db.browsing.run_index import RunIndex
 from branchtrack.db.browsing.run_records import RunRecord
 from branchtrack.db.browsing.saved_views import SavedView
+from branchtrack.db.browsing.tables import metric_summaries
 
 _NUMBERS = frozenset((float, int, bool))
 #: How runs are listed as long as nobody has said otherwise: the latest changed first.
@@ -62,6 +63,7 @@ class RunMatches:
     """Some of the runs that match; ``total`` counts all of them, ``groups`` those in each group.
 
     ``hidden`` counts runs that would match if they were not archived. ``views`` are the saved ones.
+    ``hints`` are sentences on columns, and on names in a query without matches, that no run has.
     """
 
     runs: tuple[RunMatch, ...]
@@ -69,6 +71,7 @@ class RunMatches:
     groups: dict[Any, int]
     hidden: int = 0
     views: tuple[SavedView, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 def search(
@@ -94,9 +97,7 @@ def includes_archived(query: Term) -> bool:
 
 def _subjects(selection: Selection) -> Iterable[Column]:
     """Return every column that values are needed of."""
-    for leaf in terms.walk(selection.query):
-        if isinstance(leaf, Comparison):
-            yield leaf.subject
+    yield from _compared(selection.query)
     yield selection.sort.column
     yield from selection.columns
     if selection.by is not None:
@@ -134,7 +135,41 @@ def _search(
         for row, place in enumerate(shown)
     )
     groups_of = dict(Counter(groups))
-    return RunMatches(tuple(matches), len(order), groups_of, hidden, tuple(index.views))
+    subjects = _compared(selection.query) if not (order or hidden) else []
+    hints = tuple(_hints(index, [*subjects, *selection.columns]))
+    return RunMatches(tuple(matches), len(order), groups_of, hidden, tuple(index.views), hints)
+
+
+def known_names(connection: Connection) -> list[str]:
+    """Return the names of all metrics, and of all settings of the branches that stand for runs."""
+    metrics = connection.execute(select(metric_summaries.c.name).distinct()).scalars()
+    settings = run_records.settings_of(connection, None).values()
+    return sorted({*metrics, *(name for values in settings for name in values)})
+
+
+def _compared(query: Term) -> list[Name | Curve]:
+    return [leaf.subject for leaf in terms.walk(query) if isinstance(leaf, Comparison)]
+
+
+def _hints(index: RunIndex, subjects: Iterable[Column]) -> Iterator[str]:
+    """Yield a sentence for each setting or metric of which no run has a value."""
+    if not index.order:
+        return
+    for subject in dict.fromkeys(subjects):
+        if isinstance(subject, Fact):
+            continue
+        name = subject.metric if isinstance(subject, Curve) else subject.text
+        kinds = ("metric",) if isinstance(subject, Curve) else terms.SCOPES
+        if isinstance(subject, Name) and subject.scope:
+            kinds = (subject.scope,)
+        if name != "step" and not any(_has_value(index, kind, name) for kind in kinds):
+            yield f"No run has a {' or '.join(kinds)} named {name}."
+
+
+def _has_value(index: RunIndex, kind: str, name: str) -> bool:
+    if kind == "metric":
+        return bool(index.metrics[name].by_segment)
+    return any(value is not None for value in index.settings[name].values())
 
 
 def sorted_places(values: Sequence[Any], descending: bool) -> list[int]:

@@ -14,17 +14,26 @@ from branchtrack.db.tables import branches, groups, launches
 
 
 def create(
-    connection: Connection, run_id: str, name: str, kind: str, *, actor: str, reason: str = ""
+    connection: Connection,
+    run_id: str,
+    name: str,
+    kind: str,
+    *,
+    actor: str,
+    reason: str = "",
+    group_id: str | None = None,
 ) -> Group:
     """Create a group; a name that is taken gets a number after it.
+
+    ``group_id`` is its id, if the order has chosen one.
 
     Raises:
         InvalidInput: the name is not valid.
     """
     valid_name(name, "group")
     runs.lock_names(connection, run_id)
-    taken = {group.name for group in of_run(connection, run_id)}
-    group = Group(new_id(), run_id, free_name(name, taken), kind, actor, reason, time.time())
+    chosen, moment = free(connection, run_id, name), time.time()
+    group = Group(group_id or new_id(), run_id, chosen, kind, actor, reason, moment)
     connection.execute(groups.insert(), vars(group))
     seals.renew(connection, groups, group.id)
     audit.append(
@@ -38,6 +47,11 @@ def create(
         payload={"name": group.name, "kind": kind},
     )
     return group
+
+
+def free(connection: Connection, run_id: str, name: str) -> str:
+    """Return the name that a group of a run gets that is to be called ``name``."""
+    return free_name(name, {group.name for group in of_run(connection, run_id)})
 
 
 def add_branch(connection: Connection, group: Group, branch: Branch) -> Branch:

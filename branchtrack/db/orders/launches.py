@@ -65,6 +65,18 @@ def move(
     return launch
 
 
+def of_order(connection: Connection, order_id: str | None) -> list[Launch]:
+    """Return the launches made by an order with an id of its own, which is theirs or their group's.
+
+    What was started again after a crash is left out.
+    """
+    if order_id is None:
+        return []
+    is_of_order = (launches.c.id == order_id) | (launches.c.group_id == order_id)
+    query = select(launches).where(is_of_order, launches.c.retry_of.is_(None))
+    return [_record(row) for row in connection.execute(query.order_by(launches.c.seq))]
+
+
 def repeated_by(connection: Connection, launch_id: str) -> Launch | None:
     """Return the launch by which a crashed one was started again, if it was."""
     row = connection.execute(select(launches).where(launches.c.retry_of == launch_id)).first()

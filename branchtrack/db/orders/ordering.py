@@ -39,14 +39,14 @@ def order(
     retries: int | None = None,
     group: Group | None = None,
     relative: Mapping[str, Any] | None = None,
+    launch_id: str | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
     ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
     started first (None: 0), by a worker that has all ``labels``, and again after a crash as often
-    as ``retries`` says. ``group`` is what the branch
-    belongs to. ``relative`` has those overrides as they were asked for, relative to the node's
-    values; the event keeps them.
+    as ``retries`` says. ``group`` is what the branch belongs to. ``relative`` has those overrides
+    as they were asked for, relative to the node's values. ``launch_id`` is the order's choice.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -80,6 +80,7 @@ def order(
         retries=retries,
         group_id=None if group is None else group.id,
         relative=relative,
+        launch_id=launch_id,
     )
 
 
@@ -127,13 +128,14 @@ def add(
     *,
     actor: str,
     relative: Mapping[str, Any] | None = None,
+    launch_id: str | None = None,
     **facts: Any,
 ) -> Launch:
     """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row.
 
-    ``relative`` as in `order`.
+    ``relative`` and ``launch_id`` as in `order`.
     """
-    now, launch_id = time.time(), new_id()
+    now, launch_id = time.time(), launch_id or new_id()
     connection.execute(
         launches.insert().values(
             id=launch_id,

@@ -37,11 +37,12 @@ def create(
     subject: str | None,
     actor: str,
     reason: str,
+    trial_id: str | None = None,
 ) -> Trial:
-    """Create a trial without pairs."""
+    """Create a trial without pairs; ``trial_id`` is its id, if the order has chosen one."""
     now = time.time()
     trial = Trial(
-        id=new_id(),
+        id=trial_id or new_id(),
         run_id=run_id,
         group_id=group_id,
         kind=kind,
@@ -107,6 +108,12 @@ def get(connection: Connection, trial_id: str) -> Trial:
     if row is None:
         raise NotFound("trial", trial_id)
     return Trial.read({**row._mapping})
+
+
+def of_order(connection: Connection, order_id: str | None) -> Trial | None:
+    """Return the trial made by an order that has chosen its id, if it was made."""
+    listed = [] if order_id is None else _listed(connection, trials.c.id == order_id)
+    return listed[0] if listed else None
 
 
 def find(connection: Connection, ref: str) -> Trial:

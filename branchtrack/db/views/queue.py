@@ -22,15 +22,19 @@ from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments as segment_rows
 from branchtrack.db.deletion import visibility
 from branchtrack.db.orders import queue
-from branchtrack.db.tables import launches, runs, segments
+from branchtrack.db.tables import branches, launches, runs, segments
 
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A launch with the name of its run; ``segment`` is None if its branch was withdrawn."""
+    """A launch with its run's and branch's names; ``segment`` is None if that was withdrawn.
+
+    ``branch`` is the name that the branch has now, or that it was ordered under if it is gone.
+    """
 
     launch: Launch
     run: str
+    branch: str
     segment: Segment | None
 
 
@@ -78,8 +82,16 @@ def row_of(connection: Connection, launch_id: str) -> QueueRow:
 
 def _rows() -> Select[Any]:
     return (
-        select(launches, segments, runs.c.name.label("run_name"))
+        select(
+            launches,
+            segments,
+            runs.c.name.label("run_name"),
+            func.coalesce(branches.c.name, launches.c.branch, launches.c.branch_id).label(
+                "branch_name"
+            ),
+        )
         .join_from(launches, runs, runs.c.id == launches.c.run_id)
+        .outerjoin(branches, branches.c.id == launches.c.branch_id)
         .outerjoin(segments, segments.c.id == launches.c.segment_id)
         .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
     )
@@ -91,4 +103,4 @@ def _row(row: Row[Any]) -> QueueRow:
         for table in (launches, segments)
     )
     record = None if segment["id"] is None else segment_rows.record(segment)
-    return QueueRow(Launch(**launch), row.run_name, record)
+    return QueueRow(Launch(**launch), row.run_name, row.branch_name, record)

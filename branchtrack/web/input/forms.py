@@ -6,6 +6,8 @@ pages nor processes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +30,8 @@ BEFORE, SHOWN = "was.", "now."
 ARGUMENT = "arg."
 #: Button of a relative value: ``lr=x0.5``.
 QUICK = "quick"
+#: Hidden field of a form that orders: it is another one each time that the form is rendered.
+KEY = "key"
 #: Fields that have no meaning if they are empty.
 _OPTIONAL = ("name", "message", "values", "add", "remove", "weights", *CONDITIONS)
 
@@ -64,6 +68,18 @@ def intervention(
             if name.startswith(ARGUMENT) and text.strip()
         }
     return payload
+
+
+def order_id(form: Mapping[str, str], *about: str) -> str | None:
+    """Return the id of what a form orders: the same if the same form is sent again as it is.
+
+    ``about`` says what else the order depends on, such as who orders. A form without a key has
+    none: two that are alike are two orders.
+    """
+    if not form.get(KEY):
+        return None
+    text = json.dumps([about, sorted(form.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def pressed(form: Mapping[str, str], **more: str) -> Mapping[str, str]:

@@ -12,14 +12,14 @@ from branchtrack.core.formats import exact_setting
 from branchtrack.db import nodes, runs
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input.forms import PREFIX, changed_settings
+from branchtrack.web.input.forms import KEY, PREFIX, changed_settings, order_id
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
 blueprint = Blueprint("continuation", __name__)
 
 #: The fields of the form that are no settings.
-FIELDS = ("retries", "reason", "allow_code_change")
+FIELDS = ("retries", "reason", "allow_code_change", KEY)
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/continue")
@@ -42,6 +42,7 @@ def order(run: str, branch: str) -> AnyResponse:
             reason=submitted.get("reason", ""),
             retries=_retries(submitted.get("retries", "")),
             allow_code_change=bool(submitted.get("allow_code_change")),
+            order_id=order_id(submitted, "continue", run, branch, actor().label),
         )
     except InvalidInput as error:
         return _render_form(run, branch, submitted, 422, error)

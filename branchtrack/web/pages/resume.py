@@ -24,7 +24,13 @@ from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches, workers
 from branchtrack.db.views.nearby import launch_outlook
 from branchtrack.db.views.nearby.launch_outlook import Outlook
-from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
+from branchtrack.errors import (
+    BranchtrackError,
+    CheckpointError,
+    CheckpointThinned,
+    InvalidInput,
+    LaunchFailed,
+)
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input import forms
 from branchtrack.web.input.forms import PREFIX, changed_settings, problems, written
@@ -46,7 +52,10 @@ FIELDS = (
     "priority",
     "labels",
     "retries",
+    forms.KEY,
 )
+
+_WEIGHTS_FIX = "Choose “the weights alone” in the field “What is taken from the node”."
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,16 @@ class Offer:
     reversible: bool
     outlook: Outlook
     staff: tuple[WorkerRow, ...]
+
+    @property
+    def has_weights_alone(self) -> bool:
+        """Return whether nothing but the weights is stored of the node's state."""
+        return self.outlook.thinned == "weights"
+
+    @property
+    def mode(self) -> str:
+        """Return the mode that the form has chosen at first."""
+        return "weights" if self.has_weights_alone else control.default_mode(self.node)
 
 
 @dataclass(frozen=True)
@@ -90,12 +109,15 @@ def order(node_id: str) -> AnyResponse:
             services().store,
             _fork_order(offer, submitted),
             actor=actor(),
+            order_id=forms.order_id(submitted, "resume", offer.node.id, actor().label),
             **_manner(submitted),
         )
     except _Refused as refused:
         return _render_form(offer, submitted, 422, Outcome(refused.errors))
     except InvalidInput as error:
         return _render_form(offer, submitted, 422, Outcome({error.field: error}))
+    except CheckpointThinned as error:
+        return _render_form(offer, submitted, 409, Outcome({"mode": _as_field(error)}))
     except (CheckpointError, LaunchFailed) as error:
         return _render_form(offer, submitted, 409, Outcome({"": error}))
     with services().database.read() as connection:
@@ -120,8 +142,16 @@ def preview(node_id: str) -> Response:
         return _render_form(offer, submitted, 422, Outcome(refused.errors))
     except InvalidInput as error:
         return _render_form(offer, submitted, 422, Outcome({error.field: error}))
+    for line in result["branches"]:
+        if line["error"] and line["error"]["facts"].get("thinned"):
+            line["error"]["fix"] = _WEIGHTS_FIX
     status = 422 if result["refused"] else 200
     return _render_form(offer, submitted, status, Outcome(preview=result))
+
+
+def _as_field(error: CheckpointThinned) -> BranchtrackError:
+    """Return the error of a node with weights alone as one of the form's field."""
+    return BranchtrackError(error.what, safe=error.safe, fix=_WEIGHTS_FIX, **error.facts)
 
 
 class _Refused(Exception):
@@ -222,7 +252,7 @@ def _render_form(
         name: submitted.get(PREFIX + name, written(offer.node.settings.get(name)))
         for name in offer.settings
     }
-    field_names = {*FIELDS, *offer.settings} - {"allow_code_change"}
+    field_names = {*FIELDS, *offer.settings} - {"allow_code_change", forms.KEY}
     errors = outcome.errors
     return respond(
         "resume/index.html",
@@ -232,7 +262,7 @@ def _render_form(
         values=values,
         name=submitted.get("name", offer.suggested),
         group=submitted.get("group", ""),
-        mode=submitted.get("mode", control.default_mode(offer.node)),
+        mode=submitted.get("mode", offer.mode),
         reason=submitted.get("reason", ""),
         without_change=bool(submitted.get("without_change")),
         allow_code_change=bool(submitted.get("allow_code_change")),

@@ -29,7 +29,6 @@ from branchtrack.web.view.run_rows import Choices
 
 blueprint = Blueprint("runs", __name__)
 PAGE = 50
-_LONGEST = 2000
 _TEMPLATE = "runs/index.html"
 
 
@@ -61,6 +60,7 @@ def index() -> AnyResponse:
         heads=run_rows.heads(choices, selection, shown),
         total=matches.total,
         archived_count=matches.hidden,
+        hints=matches.hints,
         word=word,
         first=offset + 1,
         last_page=max(1, -(-matches.total // PAGE)),
@@ -117,7 +117,7 @@ def vars_of(choices: Choices) -> dict[str, str]:
 
 
 def _choices(texts: Mapping[str, str], page: int) -> Choices:
-    parts = {name: texts.get(name, "").strip()[:_LONGEST] for name in saved_views.PARTS}
+    parts = {name: texts.get(name, "").strip() for name in saved_views.PARTS}
     return Choices(**parts, page=page)
 
 

@@ -46,8 +46,15 @@ def log(branches: Sequence[BranchView], *, is_narrowed: bool) -> Log:
 
 
 def search() -> str:
-    """Return what is searched in the log."""
-    return request.args.get("q", "").strip()[:_LONGEST]
+    """Return what is searched in the log.
+
+    Raises:
+        InvalidInput: it is too long; a part of it would be another search.
+    """
+    text = request.args.get("q", "").strip()
+    if len(text) > _LONGEST:
+        raise InvalidInput("q", text, f"at most {_LONGEST} characters")
+    return text
 
 
 def is_wide() -> bool:

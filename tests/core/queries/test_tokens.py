@@ -55,3 +55,24 @@ def test_a_long_query_is_refused() -> None:
 
 def test_escapes_are_taken_out_of_a_text() -> None:
     assert unquoted(r'"a\"b\\c"') == r'a"b\c'
+
+
+@pytest.mark.parametrize(
+    "query", ["-tag:t3", "-lr<1", "-(a<1)", "- lr<1", "a<1 -b<1", "not -a<1", "(-a<1)", "-5", "--x"]
+)
+@pytest.mark.parametrize("words", [True, False])
+def test_a_minus_before_a_term_is_refused_with_not(query: str, words: bool) -> None:
+    with pytest.raises(InvalidInput, match="write `not ...` for the opposite") as caught:
+        tokenize(query, words=words)
+    assert caught.value.position == query.index("-")
+
+
+@pytest.mark.parametrize("query", ["-(run-0001 or tag:t3)", "- run-0001", "run -0001", "a - b"])
+def test_a_minus_before_words_is_refused_with_quotes(query: str) -> None:
+    with pytest.raises(InvalidInput, match='"-..." for that text'):
+        tokenize(query, words=True)
+
+
+@pytest.mark.parametrize("query", ["run-0001", "lr<-1", "lr > -1e-3", '"-x"', "2026-11-29", "a%-b"])
+def test_a_minus_of_a_word_or_a_value_is_none_of_a_term(query: str) -> None:
+    assert tokenize(query, words=True)[0].position == 0

@@ -136,3 +136,22 @@ def test_what_is_equal_stays_in_its_order() -> None:
     values = [2.0, "b", None, 1, "a", math.nan, True, 2.0, [1]]
     assert sorted_places(values, False) == [3, 6, 0, 7, 4, 1, 2, 5, 8]
     assert sorted_places(values, True) == [0, 7, 3, 6, 1, 4, 2, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("query", "hints"),
+    [
+        ("nosuchthing<3", ["No run has a setting or metric named nosuchthing."]),
+        ("max(los)<1 setting.loss<1", ["los", "loss"]),
+        ("lr>5", []),
+        ("step>5 nothing", []),
+        ("loss>5", []),
+        ("lr>0 or nosuchthing<3", []),
+    ],
+)
+def test_names_that_no_run_has_are_said_where_nothing_matches(
+    home: Database, query: str, hints: list[str]
+) -> None:
+    said = matches(home, query).hints
+    assert len(said) == len(hints)
+    assert all(f"{hint}." in f"{text}." for hint, text in zip(hints, said, strict=True))

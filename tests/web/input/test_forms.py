@@ -77,3 +77,12 @@ def test_a_field_that_shows_six_digits_of_a_value_is_no_change() -> None:
     current = {"lr": 2.0480000000000003e-3}
     assert forms.written(current["lr"]) == "2.048e-3"
     assert forms.changed_settings({"set.lr": "2.048e-3"}, {"lr": LR}, current) == {}
+
+
+def test_the_same_form_sent_again_as_it_is_is_the_same_order() -> None:
+    form = {"key": "1", "set.lr": "x0.5"}
+    order_id = forms.order_id(form, "anna")
+    assert order_id == forms.order_id({"set.lr": "x0.5", "key": "1"}, "anna")
+    others = [({**form, "set.lr": "x2"}, "anna"), ({**form, "key": "2"}, "anna"), (form, "ben")]
+    assert order_id not in [forms.order_id(other, who) for other, who in others]
+    assert forms.order_id({"set.lr": "x0.5"}, "anna") is None

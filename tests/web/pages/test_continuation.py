@@ -61,3 +61,12 @@ def test_the_form_says_from_where_it_goes_on(own: Site) -> None:
     page = own.get(f"{PATH}?set.max_steps=900")
     assert own.node("main")[:8] in page.one("main").text
     assert page.by_role("button", "Continue main")
+
+
+def test_a_form_that_is_sent_twice_continues_once_and_leads_to_the_same(own: Site) -> None:
+    own.lines["main"].end("failed")
+    form = {"retries": "1", "key": own.get(PATH).one("input", name="key")["value"]}
+    answers = [own.client.post(PATH, data=form) for _ in range(2)]
+    assert [answer.headers["Location"] for answer in answers] == ["/runs/digits#branch-main"] * 2
+    with own.database.read() as connection:
+        assert len(launches.unfinished(connection)) == 1

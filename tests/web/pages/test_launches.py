@@ -152,3 +152,15 @@ def test_what_has_ended_is_no_longer_asked_for(own: Site, waiting: list[Launch])
     own.client.post(f"/launches/{waiting[0].id}/cancel")
     live = own.get(f"/launches/{waiting[0].id}").one(id="live")
     assert not live.get("hx-get")
+
+
+def test_a_branch_that_was_renamed_is_called_by_its_name_now(
+    own: Site, waiting: list[Launch]
+) -> None:
+    start(own, waiting[0], beat(own).name)
+    own.client.post("/runs/digits/branches/first/manage", data={"name": "renamed"})
+    assert "digits/renamed" in own.get("/launches").one("main").text
+    page = own.get(f"/launches/{waiting[0].id}")
+    assert "Launch of digits/renamed" in page.text and "first" not in page.one("main").text
+    answer = own.client.get("/api/v1/launches").get_json()["launches"]
+    assert [launch["branch"] for launch in answer] == ["renamed", "second"]

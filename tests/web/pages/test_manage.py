@@ -55,9 +55,9 @@ def test_a_run_gets_other_labels(own: Site) -> None:
     assert (run.tags, run.notes, run.archived_at) == (["final"], "", None)
 
 
-def form_of(own: Site) -> dict[str, str]:
-    """What the form of a run sends as it is."""
-    fields = own.get("/runs/digits/manage").one("form", aria_label="Labels").all("input")
+def form_of(own: Site, path: str = "/runs/digits/manage") -> dict[str, str]:
+    """What the form of a run or of a branch sends as it is."""
+    fields = own.get(path).one("form", aria_label="Labels").all("input")
     return {field["name"]: field["value"] for field in fields if field.get("type") != "checkbox"}
 
 
@@ -81,6 +81,44 @@ def test_notes_that_another_one_wrote_meanwhile_are_said_before_they_are_replace
     assert page.one("textarea", name="notes").text == "slow"
     seen = {"was_notes": page.one("input", name="was_notes")["value"], "notes": "slow"}
     assert own.client.post("/runs/digits/manage", data=second | seen).status_code == 303
+
+
+@pytest.mark.parametrize("ref", ["digits", "digits/cooler"])
+def test_a_form_that_is_open_while_another_one_renames_is_saved_under_the_new_name(
+    own: Site, ref: str
+) -> None:
+    add_cooler(own)
+    address = "/runs/" + ref.replace("/", "/branches/")
+    form = form_of(own, f"{address}/manage")
+    own.client.post(f"{address}/manage", data=form | {"name": "cold"})
+    saved = own.client.post(f"{address}/manage", data=form | {"notes": "slow", "tags": "a b"})
+    path = address.rpartition("/")[0] + "/cold/manage"
+    assert saved.status_code == 303 and path_of(saved) == path
+    assert own.get(path).one("textarea", name="notes").text == "slow"
+    # Of two names that were chosen at once the second says what the first was.
+    answer = own.client.post(f"{address}/manage", data=form | {"name": "warm", "notes": "slow"})
+    page = dom.parse(answer.text)
+    assert answer.status_code == 422 and "The name has been changed" in page.text
+    assert "“cold”" in page.text and page.one("input", name="name")["value"] == "warm"
+    labelled = page.one("form", aria_label="Labels")
+    assert labelled["action"] == path
+    again = {one["name"]: one["value"] for one in labelled.all("input", type="hidden")}
+    renamed = own.client.post(path, data=again | {"name": "warm", "notes": "slow"})
+    assert path_of(renamed) == path.replace("cold", "warm")
+
+
+def test_a_branch_that_took_over_a_name_is_not_deleted_by_a_form_of_another(own: Site) -> None:
+    add_cooler(own)
+    path = "/runs/digits/branches/cooler"
+    form = own.get(f"{path}/manage").one("form", aria_label="Delete")
+    own.client.post(f"{path}/manage", data={"name": "cold"})
+    add_cooler(own)
+    sent = {field["name"]: field["value"] for field in form.all("input", type="hidden")}
+    assert own.client.post(f"{path}/delete", data=sent).status_code == 303
+    with own.database.read() as connection:
+        assert [entry.name for entry in trash.entries(connection)] == ["digits/cold"]
+    answer = own.client.post(f"{path}/manage", data={"id": "digits", "name": "cooler"})
+    assert answer.status_code == 404
 
 
 def test_a_branch_gets_another_name(own: Site) -> None:
@@ -215,6 +253,29 @@ def test_several_runs_are_tagged_pinned_and_archived_at_once(own: Site) -> None:
 )
 def test_what_is_to_be_done_to_runs_has_to_be_said(own: Site, fields: dict[str, str]) -> None:
     assert own.client.post("/runs/organise", data=fields).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/runs/organise", "/runs/delete"])
+def test_more_runs_than_can_be_changed_at_once_are_refused(own: Site, path: str) -> None:
+    chosen = ["digits", *(f"run-{number}" for number in range(500))]
+    answer = own.client.post(path, data={"run": chosen, "deed": "tag", "tags": "many"})
+    assert answer.status_code == 422
+    assert "501 runs are chosen" in answer.text and "at most 500" in answer.text
+    assert labels(own)[0] == []
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
+
+
+def test_nothing_is_done_to_any_run_if_one_does_not_exist(own: Site) -> None:
+    line = seeds.Grower(own.database, own.store, "other").line("main")
+    line.end("failed")
+    data = {"deed": "tag", "tags": "part", "run": ["digits", "other", "nope"]}
+    assert own.client.post("/runs/organise", data=data).status_code == 404
+    assert labels(own)[0] == []
+    answer = own.client.post("/runs/delete", data={"run": ["other", "nope"]})
+    assert answer.status_code == 404
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
 
 
 def test_what_a_deletion_takes_along_is_shown_before(own: Site) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import thinning
 from branchtrack.db.tables import segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
@@ -193,7 +194,7 @@ def test_every_control_has_a_label_and_a_description(own: Site) -> None:
     form: dom.Element = page.one("form", class_="form")
     ids = {one["id"] for one in page.walk() if one.get("id")}
     labelled = {one["for"] for one in form.all("label")}
-    for control in form.all("input"):
+    for control in (one for one in form.all("input") if one.get("type") != "hidden"):
         assert control["id"] in labelled
         assert set(control["aria-describedby"].split()) <= ids
 
@@ -328,3 +329,48 @@ def test_time_and_disk_are_estimated_from_the_branch_so_far(own: Site) -> None:
     assert "60 steps to step 100: about 10 min and" in text and "on disk, an estimate" in text
     said = own.post(path(own) + "/preview", 200, name="c", set_lr="x0.5, x0.1")
     assert "about 20 min and" in said.one("section", id="preview").text
+
+
+def test_a_form_that_is_sent_twice_orders_once_and_leads_to_the_same(own: Site) -> None:
+    def key(number: int) -> str:
+        return own.get(path(own)).all("input", name="key")[number]["value"]
+
+    before = count(own)[1]
+    form = {"set.lr": "x0.5, x1,0.002", "name": "fan", "key": key(1)}
+    answers = [own.client.post(path(own), data=form) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert count(own)[1] == before + 3
+    single = {"set.lr": "x0.5", "name": "half", "key": key(1)}
+    assert [own.client.post(path(own), data=single).status_code for _ in range(2)] == [303, 303]
+    quick = {"quick": "lr=x0.5", "key": key(0)}
+    assert [own.client.post(path(own), data=quick).status_code for _ in range(2)] == [303, 303]
+    assert count(own)[1] == before + 5
+    # What was changed before it was sent again, and what another form says, are other orders.
+    own.client.post(path(own), data={**form, "set.lr": "0.003, 0.004"})
+    own.client.post(path(own), data={**form, "key": key(1)})
+    assert count(own)[1] == before + 10
+
+
+def test_of_a_node_with_weights_alone_these_are_chosen_and_the_rest_is_refused_at_its_field(
+    own: Site,
+) -> None:
+    with own.database.transaction() as connection:
+        digest = nodes.get(connection, own.node("main")).state_digest
+        thinning.mark(connection, {digest: "weights"})
+    page = own.get(path(own))
+    assert "the weights alone are left" in page.one("main").text
+    assert "complete state" not in page.text and not page.all("form", aria_label="Start at once")
+    chosen = [
+        one["value"] for one in page.one(id="mode").all("option") if "selected" in one.attributes
+    ]
+    assert chosen == ["weights"]
+    assert "its weights alone are left" in own.get(f"/nodes/{own.node('main')}").text
+    before = count(own)
+    refused = own.client.post(path(own), data={"name": "whole", "mode": "exact"})
+    assert refused.status_code == 409 and count(own) == before
+    error = dom.parse(refused.text).one(id="error-mode").text
+    assert "thinned" in error and "What is taken from the node" in error and "--mode" not in error
+    preview = own.post(path(own) + "/preview", 422, name="whole", mode="exact").one(id="preview")
+    assert "What is taken from the node" in preview.text and "--mode" not in preview.text
+    assert own.client.post(path(own), data={"name": "w", "mode": "weights"}).status_code == 303

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_a_row_says_how_the_run_does(site: Site) -> None:
     assert row["steps/s"] == "11.80"
     assert row["last(loss)"].startswith("1.8")
     assert row["lr"] == "1.5e-4 (4)" and row["best(eval_loss)"].startswith("1.8")
+
+
+def test_a_query_that_is_too_long_is_refused_rather_than_cut(empty: Site) -> None:
+    seeds.Grower(empty.database, empty.store, "run-0000")
+    query = f"run-0000{' ' * 2500}lr<0"
+    page = empty.get(f"/runs?q={quote(query)}", 422)
+    assert "query:" in page.one("main").text and "at most 2,000 characters" in page.one("main").text
+    answer = empty.client.post("/runs/views", data={"name": "cut", "q": query})
+    assert answer.status_code == 422 and b"at most 2,000 characters" in answer.data
+    assert rows(empty.get(f"/runs?q={quote('run-0000' + ' ' * 2500)}")).keys() == {"run-0000"}
+    page = empty.get(f"/runs/run-0000?q=checkpoint{'+' * 200}zzzz", 422)
+    assert "at most 200 characters" in page.text
 
 
 def test_the_name_leads_to_the_tree(site: Site) -> None:
@@ -234,3 +247,12 @@ def test_a_list_that_has_not_changed_is_not_sent_again(empty: Site) -> None:
 def test_the_name_of_a_column_may_break_only_between_its_words(site: Site) -> None:
     page = site.client.get("/").get_data(as_text=True)
     assert ">best(<wbr>eval_loss)</a>" in page
+
+
+def test_a_name_in_a_query_that_no_run_has_is_said(site: Site) -> None:
+    text = site.get("/runs?q=nosuchthing<3").one("main").text
+    assert "No run has a setting or metric named nosuchthing." in text
+    assert "No run has a metric named los." in site.get("/runs?q=max(los)<1").text
+    assert "named" not in site.get("/runs?q=max(loss)<0").one("main").text
+    answer = site.client.get("/api/v1/runs?query=nosuchthing<3").get_json()
+    assert answer["hints"] == ["No run has a setting or metric named nosuchthing."]

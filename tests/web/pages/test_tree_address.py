@@ -29,3 +29,15 @@ def test_what_is_not_offered_is_refused(query: str) -> None:
     with Flask(__name__).test_request_context(f"/?{query}"), pytest.raises(InvalidInput):
         tree_address.choice()
         tree_address.log([], is_narrowed=False)
+
+
+def test_a_search_that_is_too_long_is_refused_rather_than_cut() -> None:
+    with Flask(__name__).test_request_context("/", query_string={"q": f"  {'a' * 200}  "}):
+        assert tree_address.search() == "a" * 200
+    text = f"checkpoint{' ' * 200}zzzz"
+    with (
+        Flask(__name__).test_request_context("/", query_string={"q": text}),
+        pytest.raises(InvalidInput, match="at most 200 characters") as caught,
+    ):
+        tree_address.search()
+    assert caught.value.field == "q"

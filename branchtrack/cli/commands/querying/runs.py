@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _MOST_RUNS = 500
+#: Columns that are always shown, and further ones that are no settings and no metrics.
+_ALWAYS = ("name", "status", "branches", "nodes", "updated")
+_FACTS = ("step", "speed", "tags", "created")
+#: Names of settings and metrics in an error.
+_MOST_NAMES = 40
 
 
 @click.command()
@@ -71,6 +76,8 @@ def runs(
         if view is not None:
             asked = _of_view(connection, view, asked)
         table = _table(connection, asked, None if everything else limit, archived)
+        if columns:
+            _check_columns(connection, columns, table)
     say_cut(len(table["runs"]), table["total"], "runs")
     hidden = table["hidden"]
     if hidden and not as_json:
@@ -81,6 +88,8 @@ def runs(
     if not table["runs"] and not hidden:
         is_any = any(asked.values())
         echo("No run matches." if is_any else "No runs yet. `branchtrack demo` makes one.")
+        for hint in table.get("hints", ()):
+            echo(visible(hint))
     _print(table["runs"], asked["columns"])
 
 
@@ -99,6 +108,26 @@ def _table(
     return {"runs": rows, "total": count_runs(connection) - hidden, "hidden": hidden}
 
 
+def _check_columns(connection: Connection, columns: str, table: dict[str, Any]) -> None:
+    """Refuse columns that would be left out without a word.
+
+    Raises:
+        InvalidInput: no run has it, or it is drawn on the page alone.
+    """
+    from branchtrack.core.queries.columns import Fact, parse_columns
+    from branchtrack.db.browsing import run_search
+    from branchtrack.errors import InvalidInput
+
+    shell = f"{', '.join((*_ALWAYS, *_FACTS))} (the first {len(_ALWAYS)} are always there)"
+    if Fact("trend") in parse_columns(columns):
+        what = "The column trend is a drawing, on the page of runs alone."
+        raise InvalidInput("columns", columns, shell, what=what)
+    if table["runs"] and table.get("hints"):
+        names = ", ".join(run_search.known_names(connection)[:_MOST_NAMES])
+        allowed = f"{shell}; of these runs {names}, and best(NAME) and others of a metric"
+        raise InvalidInput("columns", columns, allowed, what=table["hints"][0])
+
+
 def _of_view(connection: Connection, name: str, asked: dict[str, str]) -> dict[str, str]:
     """Return what a saved view asks for, but for what the command line says."""
     from branchtrack.db.browsing import saved_views
@@ -110,14 +139,18 @@ def _of_view(connection: Connection, name: str, asked: dict[str, str]) -> dict[s
 def _print(rows: Sequence[dict[str, Any]], columns: str) -> None:
     from branchtrack.core.queries.columns import Fact, parse_columns
 
-    names = [str(name) for name in parse_columns(columns) if not isinstance(name, Fact)]
+    names = [
+        str(column)
+        for column in parse_columns(columns)
+        if not isinstance(column, Fact) or column.word in _FACTS
+    ]
     print_table(
         ("RUN", "STATUS", *names, "BRANCHES", "NODES", "CHANGED", "ID"),
         [
             (
                 styled(run["name"], bold=True) + (" *" if run["pinned"] else ""),
                 state(run["status"]),
-                *(_value(name, run["values"][name]) for name in names),
+                *(_cell(name, run) for name in names),
                 str(run["branches"]),
                 str(run["nodes"]),
                 ago(run["updated_at"]),
@@ -127,6 +160,18 @@ def _print(rows: Sequence[dict[str, Any]], columns: str) -> None:
         ],
         right=" ".join(("BRANCHES NODES", *names)),
     )
+
+
+def _cell(name: str, run: dict[str, Any]) -> str:
+    """Return a column of a run; a setting of the name of a fact is written as `setting.NAME`."""
+    if name == "tags":
+        return visible(", ".join(run["tags"]))
+    if name == "created":
+        return ago(run["created_at"])
+    value = run["values"][name]
+    if name in _FACTS and value is not None:
+        return formats.steps(value) if name == "step" else formats.metric(value)
+    return _value(name, value)
 
 
 def _value(name: str, value: Any) -> str:

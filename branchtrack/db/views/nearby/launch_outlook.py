@@ -1,4 +1,5 @@
-"""What a branch has cost so far, from which the cost of training on from it is estimated.
+"""What a branch has cost so far, from which the cost of training on from it is estimated; and what
+is left of the node.
 
 Only reads, and of the run nothing but this branch. It must not know what a page looks like.
 """
@@ -20,7 +21,8 @@ class Outlook:
     """What the processes of a branch have made: updates in how many seconds, and bytes on disk.
 
     ``max_steps`` is where the process that made the node meant to end, ``waiting`` the number of
-    launches in the queue, ``training`` of those that have a slot of a worker.
+    launches in the queue, ``training`` of those that have a slot of a worker. ``thinned`` is what
+    is left of the node's checkpoint: ``recipe`` or ``weights``; None for all.
     """
 
     steps: int
@@ -29,6 +31,7 @@ class Outlook:
     max_steps: int | None
     waiting: int
     training: int
+    thinned: str | None = None
 
 
 def read(connection: Connection, node: Node) -> Outlook:
@@ -45,6 +48,7 @@ def read(connection: Connection, node: Node) -> Outlook:
     counted = select(func.count()).select_from(launches)
     waiting = counted.where(launches.c.state == "queued").scalar_subquery()
     training = counted.where(launches.c.state.in_(("starting", "running"))).scalar_subquery()
+    left = select(checkpoints.c.thinned).where(checkpoints.c.digest == node.state_digest)
     query = (
         select(
             segments.c.id,
@@ -56,6 +60,7 @@ def read(connection: Connection, node: Node) -> Outlook:
             stored.label("stored"),
             waiting.label("waiting"),
             training.label("training"),
+            left.scalar_subquery().label("thinned"),
         )
         .outerjoin(_starts, _starts.c.id == segments.c.start_node_id)
         .where(segments.c.branch_id == node.branch_id)
@@ -69,4 +74,5 @@ def read(connection: Connection, node: Node) -> Outlook:
         max_steps=next((row.max_steps for row in rows if row.id == node.segment_id), None),
         waiting=rows[0].waiting if rows else 0,
         training=rows[0].training if rows else 0,
+        thinned=rows[0].thinned if rows else None,
     )

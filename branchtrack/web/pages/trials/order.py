@@ -36,7 +36,7 @@ from branchtrack.errors import (
     NotFound,
 )
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input import query
+from branchtrack.web.input import forms, query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
@@ -52,6 +52,7 @@ FIELDS = (
     "margin",
     "reason",
     "allow_code_change",
+    forms.KEY,
 )
 
 
@@ -88,6 +89,7 @@ def order(run: str, node_id: str) -> AnyResponse:
             actor=actor(),
             reason=submitted.get("reason", ""),
             allow_code_change=bool(submitted.get("allow_code_change")),
+            order_id=forms.order_id(submitted, "trial", offer.node.id, actor().label),
         )
     except (InvalidInput, NotFound) as error:
         return _render(offer, submitted, 422, error)

@@ -25,6 +25,8 @@ def test_a_query_and_an_order_choose_the_runs(call: Call, home: Database) -> Non
     assert [run["name"] for run in listed.json] == ["live", "slow"] and listed.err == ""
     assert [run["name"] for run in call("runs", "status:training", "--json").json] == ["live"]
     assert call("runs", "nothing").out == "No run matches.\n"
+    unknown = call("runs", "nosuchthing<3").out.splitlines()
+    assert unknown == ["No run matches.", "No run has a setting or metric named nosuchthing."]
 
 
 def test_columns_are_shown_and_are_values_in_json(call: Call, home: Database) -> None:
@@ -69,3 +71,28 @@ def test_a_saved_view_can_be_narrowed(call: Call, home: Database) -> None:
 def test_what_cannot_be_read_is_bad_input(call: Call, home: Database, arguments: list[str]) -> None:
     answer = call("runs", *arguments)
     assert answer.code == 2 and "error:" in answer.err
+
+
+def test_facts_are_columns_too(call: Call, home: Database) -> None:
+    control.label(home, "slow", actor="ann", add=["good"])
+    lines = call("runs", "--sort", "lr", "--columns", "step,tags,created,speed").out.splitlines()
+    assert lines[0].split()[2:6] == ["step", "tags", "created", "speed"]
+    assert lines[1].split()[3] == "good" and lines[1].count("just now") == 2
+    steps = [run["values"]["step"] for run in call("runs", "--columns", "step", "--json").json]
+    assert all(isinstance(step, int) for step in steps)
+    shown = call("runs", "--columns", "name,status,branches,nodes,updated")
+    assert shown.code == 0 and shown.out == call("runs").out
+
+
+@pytest.mark.parametrize(
+    ("column", "word"),
+    [("nosuchthing", "setting or metric named nosuchthing"), ("trend", "page"), ("max(x)", "x")],
+)
+def test_a_column_that_cannot_be_shown_is_refused_with_those_that_there_are(
+    call: Call, home: Database, column: str, word: str
+) -> None:
+    refused = call("runs", "--columns", f"lr,{column}")
+    assert refused.code == 2 and word in refused.err and "step, speed, tags" in refused.err
+    assert column == "trend" or "eval_loss" in refused.err
+    views.save(home, "drawn", {"columns": f"lr,{column}"}, actor="ann")
+    assert call("runs", "--view", "drawn").code == 0

@@ -159,3 +159,10 @@ def test_the_form_is_made_in_few_statements(own: Site, changed: str) -> None:
     with statements(own) as seen:
         own.get(path_of(own, changed))
     assert 0 < len(seen) <= MOST, seen
+
+
+def test_a_form_that_is_sent_twice_orders_one_trial(own: Site, changed: str) -> None:
+    path = path_of(own, changed)
+    form = {"intervention": "1", "key": own.get(path).one("input", name="key")["value"]}
+    order(own, path, **form)
+    order(own, path, **form)
