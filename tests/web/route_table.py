@@ -36,7 +36,7 @@ ROUTES = {
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
     "compare.chart_data": ("GET", "/compare/chart?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
-    "compare.weights": ("GET", "/compare/weights?a=digits/main&b=NODE", "look"),
+    "compare.weights": ("GET", "/compare/weights?a=digits/other&b=NODE", "look"),
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
     "code.show": ("GET", "/nodes/NODE/code", "look"),
