@@ -143,11 +143,10 @@ function upright({ range, log }, height) {
 
 function logPlaces(low, high) {
   if (high / low < 20) return places(low, high, 5).filter((one) => one > 0);
-  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), found = [];
-  for (let power = first; power <= last; power += 1) {
-    for (const factor of last - first > 4 ? [1] : [1, 2, 5]) found.push(Number((factor * 10 ** power).toPrecision(6)));
-  }
-  return found.filter((one) => one >= low && one <= high);
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), every = Math.ceil((last - first) / 12);
+  const powers = Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, nth) => first + nth * every);
+  const ticks = powers.flatMap((power) => (last - first > 4 ? [1] : [1, 2, 5]).map((factor) => Number(`${factor}e${power}`)));
+  return ticks.filter((one) => one >= low && one <= high);
 }
 
 // The values at the pointer: each line's value at or before its position.
@@ -306,7 +305,6 @@ async function load(wall) {
 }
 
 const forget = () => drawn.forEach(({ plot }, element) => element.isConnected || (plot.destroy(), drawn.delete(element)));
-
 const drawAll = () => drawn.forEach(({ data }, element) => draw(element, data));
 
 function drawNew() {

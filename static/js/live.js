@@ -74,9 +74,10 @@ function progress({ heads, points }) {
 }
 
 function hear([name, data, id]) {
-  last = id;
+  unheard(!name);
+  last = id ?? last;
   poll(false);
-  (name === "changed" ? changed : progress)(JSON.parse(data));
+  ({ changed, progress })[name]?.(JSON.parse(data));
 }
 
 function open(url) {
@@ -93,6 +94,7 @@ function open(url) {
   // A broken connection is opened again by the browser, a refused one is not.
   source.onerror = ({ target }) => {
     unheard(true);
+    channel?.postMessage([]);
     if (target.readyState !== EventSource.CLOSED) return;
     leave?.();
     if (!polling) poll(true);

@@ -6,12 +6,13 @@ Lists of ``values`` have one for each of ``sides``, in their order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.analysis.comparison import reading
-from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, rows
+from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, rows, shared
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.shards.composition import SETTING
@@ -133,22 +134,30 @@ def shares(several: SideBySide, documents: Mapping[str, str]) -> list[Row]:
 
 
 def surroundings(several: SideBySide, documents: Mapping[str, str]) -> list[Row]:
-    """Return `SideBySide.environment`, and the packages whose versions differ."""
+    """Return `SideBySide.environment`, and the packages whose versions differ.
+
+    The packages of a group are those of all its members; one whose members differ has none.
+    """
     digests = _package_digests(several)
     listed = several.environment()
-    if len(set(digests)) < 2:
+    if len({*digests} - {""}) < 2:
         return listed
     packages = rows([_packages(documents.get(digest[: texts.BEGINNING], "")) for digest in digests])
     names = {row.name for row in listed}
-    return listed + [row for row in packages if row.differs and row.name not in names]
+    known = [bool(digest) for digest in digests]
+    differing = (row for row in packages if len({*compress(row.values, known)}) > 1)
+    return listed + [row for row in differing if row.name not in names]
 
 
 def _compositions(several: SideBySide) -> list[Any]:
-    return [line.head.settings.get(SETTING) if line.head else None for line in several.lines]
+    return [
+        shared(line, lambda one: one.head.settings.get(SETTING) if one.head else None)
+        for line in several.lines
+    ]
 
 
 def _package_digests(several: SideBySide) -> list[str]:
-    return [line.code.get("packages") or "" for line in several.lines]
+    return [shared(line, lambda one: one.code.get("packages")) or "" for line in several.lines]
 
 
 def _packages(text: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ The differences are made of what `reading` has read. `diff` compares two.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,15 +139,7 @@ class SideBySide:
 
     def environment(self) -> list[Row]:
         """Return where the heads were made, and from which code, by name."""
-        facts = []
-        for line in self.lines:
-            recorded = {name: line.code.get(name) for name in ("commit", "branch", "python")}
-            recorded["uncommitted changes"] = (line.code.get("diff") or "")[:12] or None
-            sources = sorted((line.code.get("sources") or {}).items())
-            recorded["own code"] = digest_of(repr(sources))[:12] if sources else None
-            used = line.code.get("imported") or {}
-            where = line.head.environment if line.head else {}
-            facts.append({**recorded, **where, **{f"package {key}": used[key] for key in used}})
+        facts = [_surroundings(line) for line in self.lines]
         return [row for row in rows(facts) if any(value is not None for value in row.values)]
 
     def _rank(self, line: Line, metric: str) -> Rank:
@@ -172,6 +164,26 @@ def rows(by_line: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return the values of each name in all of the mappings, by name."""
     names = sorted({name for values in by_line for name in values})
     return [Row(name, tuple(values.get(name) for values in by_line)) for name in names]
+
+
+def shared(line: Line, read: Callable[[Line], Any]) -> Any:
+    """Return what is read of a line; of a group what all of its members have, else None."""
+    values = [read(member) for member in line.members or (line,)]
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _surroundings(line: Line) -> dict[str, Any]:
+    """Return where the head was made, and from which code; of a group ``several`` if not of one."""
+    if line.members:
+        members = rows([_surroundings(member) for member in line.members])
+        return {row.name: "several" if row.differs else row.values[0] for row in members}
+    recorded = {name: line.code.get(name) for name in ("commit", "branch", "python")}
+    recorded["uncommitted changes"] = (line.code.get("diff") or "")[:12] or None
+    sources = sorted((line.code.get("sources") or {}).items())
+    recorded["own code"] = digest_of(repr(sources))[:12] if sources else None
+    used = line.code.get("imported") or {}
+    where = line.head.environment if line.head else {}
+    return {**recorded, **where, **{f"package {key}": used[key] for key in used}}
 
 
 def _settings(line: Line) -> dict[str, Any]:

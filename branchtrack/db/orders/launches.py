@@ -17,7 +17,7 @@ from branchtrack.core.records import Launch
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.tables import branches, groups, launches
 from branchtrack.db.tables import runs as run_rows
-from branchtrack.errors import IllegalTransition, NotFound
+from branchtrack.errors import IllegalTransition, InvalidInput, NotFound
 
 #: The kind of a launch that goes on in the branch of its node.
 CONTINUE = "continue"
@@ -69,12 +69,30 @@ def of_order(connection: Connection, order_id: str | None) -> list[Launch]:
     """Return the launches made by an order with an id of its own, which is theirs or their group's.
 
     What was started again after a crash is left out.
+
+    Raises:
+        InvalidInput: all that it ordered was cancelled or deleted since.
     """
     if order_id is None:
         return []
     is_of_order = (launches.c.id == order_id) | (launches.c.group_id == order_id)
     query = select(launches).where(is_of_order, launches.c.retry_of.is_(None))
-    return [_record(row) for row in connection.execute(query.order_by(launches.c.seq))]
+    made = [_record(row) for row in connection.execute(query.order_by(launches.c.seq))]
+    standing = select(branches.c.id).where(
+        branches.c.id.in_([launch.branch_id for launch in made]), branches.c.trashed_at.is_(None)
+    )
+    present = set(connection.execute(standing).scalars())
+    if made and not any(
+        launch.state != "cancelled" and launch.branch_id in present for launch in made
+    ):
+        raise used_up(order_id)
+    return made
+
+
+def used_up(order_id: str) -> InvalidInput:
+    """Return the error for an order that comes again after what it made is gone."""
+    what = "This form was sent before, and what it ordered was cancelled or deleted since."
+    return InvalidInput("key", order_id, "send it again: its key is a new one now", what=what)
 
 
 def repeated_by(connection: Connection, launch_id: str) -> Launch | None:

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, case, func, literal, select, t
 from branchtrack.core.names import new_id
 from branchtrack.core.trials.judging import Verdict
 from branchtrack.core.trials.outcomes import standing
-from branchtrack.core.trials.records import RUNNING, SAME, Pair, Spec, Trial, TrialHead
+from branchtrack.core.trials.records import CANCELLED, RUNNING, SAME, Pair, Spec, Trial, TrialHead
 from branchtrack.db import audit, runs, seals
+from branchtrack.db.orders import launches
 from branchtrack.db.orders.tables import trials
 from branchtrack.db.tables import branches
 from branchtrack.errors import InvalidInput, NotFound
@@ -111,8 +112,14 @@ def get(connection: Connection, trial_id: str) -> Trial:
 
 
 def of_order(connection: Connection, order_id: str | None) -> Trial | None:
-    """Return the trial made by an order that has chosen its id, if it was made."""
+    """Return the trial made by an order that has chosen its id, if it was made.
+
+    Raises:
+        InvalidInput: it was cancelled since.
+    """
     listed = [] if order_id is None else _listed(connection, trials.c.id == order_id)
+    if listed and listed[0].state == CANCELLED:
+        raise launches.used_up(listed[0].id)
     return listed[0] if listed else None
 
 

@@ -20,6 +20,7 @@ TRUNK = -1
 _ENOUGH = 10
 #: Ticks are not nearer to each other: powers of ten end not far below.
 _LEAST_STEP = 1e-300
+_MOST_POWERS = 12
 
 
 def colour_and_dash(index: int) -> tuple[int, int]:
@@ -119,7 +120,9 @@ def log_ticks(low: float, high: float) -> list[float]:
         return [tick for tick in ticks(low, high, 5) if tick > 0]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1,) if last - first > 4 else (1, 2, 5)
-    places = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
+    # Of very many powers of ten every so many has a line.
+    powers = range(first, last + 1, max(1, math.ceil((last - first) / _MOST_POWERS)))
+    places = [float(f"{factor}e{power}") for power in powers for factor in factors]
     return [tick for tick in places if low * 0.999 <= tick <= high * 1.001 and 0 < tick < math.inf]
 
 

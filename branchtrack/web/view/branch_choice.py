@@ -137,6 +137,7 @@ def _by_interest(
     yield from (view for view in present if view.name == tree.run.default_branch)
     yield from (view for view in present if view.origin is None)
     yield from (view for view in present if view.branch.pinned_at is not None)
+    yield from (view for view in reversed(present) if view.is_live)
     yield from (view for view in reversed(present) if view.status in _OPEN)
     best = rating.best_first(present)
     firsts = _first_of_groups(best)

@@ -237,6 +237,8 @@ def test_ticked_groups_are_compared_with_the_changes_of_their_branches(empty: Si
     assert [row["branch"] for row in changed] == ["fan", "fan", "sweep", "sweep"]
     drawn = {line["name"]: line["colour"] for line in data_of(empty, page)["lines"]}
     assert len({drawn[name] for name in ("main", "fan", "sweep")}) == 3
+    # Groups have what their branches share.
+    assert "The same, as far as they were recorded." in page.one("main").text
     assert "One was ticked" in empty.get("/compare?pick=wide/main", 422).text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from branchtrack.control import cancel_launch
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches
 from branchtrack.db.storage import thinning
@@ -374,3 +375,22 @@ def test_of_a_node_with_weights_alone_these_are_chosen_and_the_rest_is_refused_a
     preview = own.post(path(own) + "/preview", 422, name="whole", mode="exact").one(id="preview")
     assert "What is taken from the node" in preview.text and "--mode" not in preview.text
     assert own.client.post(path(own), data={"name": "w", "mode": "weights"}).status_code == 303
+
+
+def test_a_form_that_comes_again_after_its_order_was_cancelled_says_so_and_orders_nothing(
+    own: Site,
+) -> None:
+    path = f"/nodes/{own.node('main')}/resume"
+    *_quick, form = own.get(path).all("form", action=path)
+    fields = {"key": form.one("input", name="key")["value"], "name": "again", "set.lr": "1e-4"}
+    assert own.client.post(path, data=fields).status_code == 303
+    with own.database.read() as connection:
+        launch = launches.newest_of_run(connection, runs.find_run(connection, "digits").id)
+    assert launch is not None
+    cancel_launch(own.database, launch.id, actor="ann")
+    answer = own.client.post(path, data=fields)
+    assert answer.status_code == 422
+    assert "what it ordered was cancelled or deleted since" in answer.text
+    *_quick, form = dom.parse(answer.text).all("form", action=path)
+    key = form.one("input", name="key")["value"]
+    assert own.client.post(path, data={**fields, "key": key}).status_code == 303

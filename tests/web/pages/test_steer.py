@@ -325,11 +325,11 @@ def test_the_last_answer_is_beside_the_buttons(rich: Site) -> None:
         applied={"lr": 1e-3},
         effective={"lr": 1e-3, "step": 42},
     )
-    answer = rich.get(PATH).one("p", class_="answer").text
+    answer = rich.get(PATH).one("span", class_="answer").text
     assert answer.startswith("last request verified set lr = 1e-3")
     assert "at step 41; lr 5e-3 → 1e-3, used 1e-3" in answer
     send(rich, 422, kind="set", **{"set.lr": "-1"})
-    answer = rich.get(PATH).one("p", class_="answer").text
+    answer = rich.get(PATH).one("span", class_="answer").text
     assert "rejected" in answer and "greater than 0" in answer
 
 
@@ -415,7 +415,8 @@ def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:
 
     def kinds(form: dom.Element) -> list[str]:
         chosen = [option.get("value") for option in form.all("option")]
-        named = [*form.all("input", name="kind"), *form.all("button", name="kind")]
+        elsewhere = page.all("button", form=form.get("id", "?"))
+        named = [*form.all("input", name="kind"), *form.all("button", name="kind"), *elsewhere]
         return [*(field.get("value") for field in named), *chosen]
 
     return [form for form in page.all("form", method="post") if kind in kinds(form)]
@@ -438,11 +439,13 @@ def test_every_kind_has_a_form_with_the_fields_and_the_word_of_its_model(
         with rich.database.transaction() as connection:
             connection.execute(segments.update().values(status="paused"))
     model = INTERVENTIONS[kind]
-    (form,) = forms_of(rich.get(STOP if kind == "stop" else PATH), kind)
+    page = rich.get(STOP if kind == "stop" else PATH)
+    (form,) = forms_of(page, kind)
     expected = set(model.options()) - NOT_IN_FORMS.get(kind, set())
     others = {"values", "quick"} if form.get("id") == "controls" else set()
     assert options_of(form) - MEANT == expected | others
-    assert [button for button in form.all("button") if button.text.startswith(model.label)]
+    buttons = [*form.all("button"), *page.all("button", form=form.get("id", "?"))]
+    assert [button for button in buttons if button.text.startswith(model.label)]
     if model.needs_process and kind != "stop":
         assert options_of(form) >= MEANT
 

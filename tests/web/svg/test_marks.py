@@ -64,3 +64,8 @@ def test_each_kind_of_node_has_its_mark(kind: str, changed: bool, found: str) ->
 def test_a_range_has_at_least_two_ticks(high: float, wanted: int) -> None:
     found = marks.ticks(0.99, high, wanted)
     assert 2 <= len(found) <= 12 and 0.99 <= found[0] <= found[-1] <= high
+
+
+def test_a_log_scale_over_hundreds_of_decades_has_few_lines() -> None:
+    ticks = marks.log_ticks(1e-300, 1e280)
+    assert 2 <= len(ticks) <= 13 and ticks == sorted(ticks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from branchtrack.db.views import tree_outline
@@ -83,3 +85,18 @@ def test_what_is_not_shown_is_told_with_its_best(tree: TreeView) -> None:
     (folded,) = branch_choice.folded(tree, shown, rated)
     assert (folded.group, len(folded.branches)) == ("", 21)
     assert folded.best is not None and folded.best.name == "try-03"
+
+
+def test_what_trains_comes_before_what_waits(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "busy")
+    main = grower.line("main", 100)
+    root = main.commit("root", 0)
+    main.end("finished")
+    for number in range(4):
+        grower.fork(root, f"live-{number}").beat()
+    for number in range(20):
+        grower.order(root, f"waits-{number}")
+    with empty.database.read() as connection:
+        outline = tree_outline.trees(connection, ["busy"])["busy"]
+    shown = names(TreeView(outline, TreeNodes(), time.time()), Choice(), Rating())
+    assert {f"live-{number}" for number in range(4)} <= set(shown) and len(shown) == FEW
