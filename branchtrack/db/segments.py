@@ -282,17 +282,25 @@ def set_code(connection: Connection, segment_id: str, code: dict[str, Any]) -> N
 
 
 def code_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
-    """Return what ran in the last process on the way to a node, if it was recorded."""
-    query = select(nodes.c.parent_id, segments.c.code).join(
-        segments, segments.c.id == nodes.c.segment_id
+    """Return what ran in the last process on the way to a node, if it was recorded.
+
+    It takes a statement for each process without, however many nodes these made.
+    """
+    start, parent = nodes.alias("start"), nodes.alias("parent")
+    query = (
+        select(segments.c.code, start.c.segment_id.label("at"), parent.c.segment_id.label("above"))
+        .outerjoin(start, start.c.id == segments.c.start_node_id)
+        .outerjoin(parent, parent.c.id == start.c.parent_id)
     )
-    current: str | None = node_id
+    of_node = select(nodes.c.segment_id).where(nodes.c.id == node_id)
+    current: str | None = connection.execute(of_node).scalar_one()
     while current is not None:
-        row = connection.execute(query.where(nodes.c.id == current)).one()
+        row = connection.execute(query.where(segments.c.id == current)).one()
         if row.code is not None:
             recorded: dict[str, Any] = row.code
             return recorded
-        current = row.parent_id
+        # The node that a fork begins with is one of its own.
+        current = row.above if row.at == current else row.at
     return None
 
 

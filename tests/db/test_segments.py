@@ -6,12 +6,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import event
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import audit, seals, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchTaken, IllegalTransition, NotFound
 from tests.trees_for_tests import DECLARED, SETTINGS, Tree, make_tree
+from tests.web import seeds
 
 
 @pytest.fixture
@@ -103,3 +105,25 @@ def test_the_process_of_this_machine_is_found_by_what_it_took_last(tree: Tree) -
         assert segments.of_process(connection, os.getpid(), segment.started_at + 1) is None
         with pytest.raises(NotFound):
             segments.get(connection, "none")
+
+
+def test_what_ran_before_is_looked_for_by_processes_and_not_by_nodes(
+    sqlite_database: Database, store: Store
+) -> None:
+    grower = seeds.Grower(sqlite_database, store, "long")
+    main = grower.line("main", 1000)
+    head = main.commit("root", 0)
+    for step in range(1, 40):
+        head = main.commit("checkpoint", step)
+    fork = grower.fork(head, "other", lr=1e-3)
+    for step in range(41, 60):
+        fork.commit("checkpoint", step)
+    assert fork.head is not None
+    with sqlite_database.transaction() as connection:
+        assert segments.code_before(connection, fork.head.id) is None
+        segments.set_code(connection, main.segment.id, {"commit": "abc"})
+    made: list[str] = []
+    with sqlite_database.read() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *about: made.append(about[2]))
+        assert segments.code_before(connection, fork.head.id) == {"commit": "abc"}
+    assert sum("segments.code" in text for text in made) == 2
