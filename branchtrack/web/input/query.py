@@ -6,6 +6,8 @@ It knows no page's meaning of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from flask import request
 
@@ -83,3 +85,25 @@ def own_path(path: str) -> str:
     """Return a path as one on this server: with two slashes it would name another host."""
     cleaned = "/" + path.lstrip("/\\")
     return cleaned if cleaned.isprintable() else "/"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a list: its number, the last one's, and its items."""
+
+    number: int
+    last: int
+    size: int
+    items: Sequence[Any]
+
+    @property
+    def first(self) -> int:
+        """Return the place of its first item in the list, counted from 1."""
+        return self.size * (self.number - 1) + 1
+
+
+def page(listed: Sequence[Any], size: int, number: int | None = None) -> Page:
+    """Return the page of a list that has a number, else the requested one; at most the last."""
+    last = max(1, -(-len(listed) // size))
+    chosen = min(number or page_number(), last)
+    return Page(chosen, last, size, listed[size * (chosen - 1) : size * chosen])

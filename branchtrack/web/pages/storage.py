@@ -15,7 +15,7 @@ from branchtrack.retention.plans import Plan
 from branchtrack.retention.policies import KEEPS, Policy
 from branchtrack.retention.report import RunUsage
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input.query import page_number
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.view import storage
@@ -77,10 +77,8 @@ def _render(
 ) -> Response:
     report, left = storage.measure()
     ordered = sorted(report.runs, key=lambda run: (-run.usage.stored_bytes, run.usage.name))
-    last_page = max(1, -(-len(ordered) // _RUNS))
-    page = _page_of(ordered, run) if run else min(page_number(), last_page)
-    shown = ordered[_RUNS * (page - 1) : _RUNS * page]
-    entered = {listed.usage.name: _entered(listed.policy) for listed in shown}
+    page = query.page(ordered, _RUNS, _page_of(ordered, run) if run else None)
+    entered = {listed.usage.name: _entered(listed.policy) for listed in page.items}
     if run in entered:
         entered[run] |= dict(submitted)
     return respond(
@@ -88,17 +86,14 @@ def _render(
         200 if error is None else 422,
         report=report,
         leftover_bytes=left,
-        shown=shown,
         page=page,
-        first=_RUNS * (page - 1) + 1,
-        last_page=last_page,
         most_branches=_BRANCHES,
         entered=entered,
         keeps=KEEPS,
         failed=run,
         error=error,
         plan=plan,
-        plans=_due(shown),
+        plans=_due(page.items),
         most=ordered[0].usage.stored_bytes if ordered else 0,
     )
 

@@ -10,7 +10,7 @@ from branchtrack.control import deletion
 from branchtrack.core import formats
 from branchtrack.db.deletion import trash
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input.query import page_number
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
@@ -23,17 +23,12 @@ def index() -> Response:
     """Return a page of the entries, the latest deleted first."""
     with services().database.read() as connection:
         entries = trash.entries(connection)
-    last_page = max(1, -(-len(entries) // _ENTRIES))
-    page = min(page_number(), last_page)
-    first = _ENTRIES * (page - 1)
-    shown = entries[first : first + _ENTRIES]
+    page = query.page(entries, _ENTRIES)
     return respond(
         "trash/index.html",
-        entries=[(entry, formats.timestamp(trash.due(entry))) for entry in shown],
+        entries=[(entry, formats.timestamp(trash.due(entry))) for entry in page.items],
         total=len(entries),
         page=page,
-        first=first + 1,
-        last_page=last_page,
         days=f"{trash.trash_days():g}",
     )
 

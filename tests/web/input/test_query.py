@@ -31,3 +31,16 @@ def test_the_first_of_a_choice_is_the_default(empty: Site) -> None:
         assert input_query.choice("x", ("linear", "log")) == "log"
         assert input_query.weight((0.0, 0.6), 0.6) == 0.6
         assert input_query.page_number() == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "number", "items", "first"),
+    [("", 1, [0, 1], 1), ("page=2", 2, [2, 3], 3), ("page=9", 3, [4], 5)],
+)
+def test_a_page_of_a_list_is_at_most_the_last(
+    empty: Site, query: str, number: int, items: list[int], first: int
+) -> None:
+    with empty.app.test_request_context(f"/?{query}"):
+        page = input_query.page(range(5), 2)
+        assert (page.number, list(page.items), page.first, page.last) == (number, items, first, 3)
+        assert input_query.page([], 2).number == 1
