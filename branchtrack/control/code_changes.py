@@ -83,9 +83,9 @@ def _difference(
     if folder is None:
         return ""
     then: dict[str, str] = {}
-    for path in files:
+    for path in sources.keys() & set(files):
         with suppress(NotFound):
-            then |= {path: texts.get(connection, sources[path])} if path in sources else {}
+            then[path] = texts.get(connection, sources[path])
     return text_differences.unified(then, {path: _text(folder / path) for path in then})
 
 

@@ -11,7 +11,7 @@ _BLOCK = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 _INDENTATION = re.compile(r"^\s+", re.MULTILINE)
 #: A text, which stays, or what means nothing: spaces, and a semicolon after the last declaration.
-_TEXT_OR_IDLE = re.compile(r"""("[^"]*")|;? *(?=\})|(?<=[:;,{]) +| +(?=[{\n])""")
+_TEXT_OR_IDLE = re.compile(r"""("[^"]*")|;? *(?=\})|(?<=[:;,{>]) +| +(?=[{>\n])""")
 
 
 def script(text: str) -> str:

@@ -93,9 +93,7 @@ function open(url) {
   source.onopen = () => { poll(false); unheard(false); };
   // A broken connection is opened again by the browser, a refused one is not.
   source.onerror = ({ target }) => {
-    unheard(true);
-    channel?.postMessage([]);
-    if (target.readyState !== EventSource.CLOSED) return;
+    if (target.readyState !== EventSource.CLOSED) { unheard(true); channel?.postMessage([]); return; }
     leave?.();
     if (!polling) poll(true);
   };
@@ -128,7 +126,7 @@ function connect() {
 }
 
 document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
-document.addEventListener("htmx:after:swap", connect);
+document.addEventListener("htmx:after:swap", () => { unheard(false); connect(); });
 
 // Other choices of the same page replace its live part alone, one after the other.
 let going = null, then = null, failed = false, shown = location.search;
@@ -168,7 +166,7 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("popstate", () => { if (location.search !== shown && document.getElementById("choice")) show(new URL(location.href)); });
 // What went wrong is said on a page of its own.
-for (const name of ["htmx:response:error", "htmx:error"]) addEventListener(name, () => { if (going) [failed] = [true, location.assign(going)]; });
+for (const name of ["htmx:response:error", "htmx:error"]) addEventListener(name, () => { unheard(true); if (going) [failed] = [true, location.assign(going)]; });
 
 pause.hidden = false;
 pause.addEventListener("click", () => {

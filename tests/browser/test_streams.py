@@ -114,3 +114,15 @@ def test_a_server_that_is_started_again_is_found_again(
     expect_step(tab, 1785)
     expect(body).not_to_have_class("unheard", timeout=30_000)
     tab.close()
+
+
+def test_a_page_whose_stream_is_refused_polls_and_is_not_called_unconnected(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump.StreamSlots, "acquire", lambda *_: None)
+    with page.expect_response(lambda answer: "/events" in answer.url) as refused:
+        open_run(page, site)
+    assert not refused.value.ok
+    reach(site, 1800)
+    expect(page.locator('[data-pace="more-decay"]')).to_contain_text("step 1,800", timeout=30_000)
+    expect(page.locator("body")).not_to_have_class("unheard")

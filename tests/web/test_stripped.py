@@ -24,9 +24,9 @@ def test_a_script_loses_indentation_and_lines_that_are_comments() -> None:
 
 def test_a_style_loses_indentation_comments_and_what_is_idle_but_not_those_of_texts() -> None:
     text = (
-        "/* Why,\n   at length. */\n@media print {\n  p :is(a, b) { color: red; } /* here */\n}\n"
+        "/* Why,\n   at length. */\n@media print {\n  p > :is(a, b) { color: red; } /* here */\n}\n"
     )
-    assert stripped.style(text) == "@media print{\np :is(a,b){color:red}\n}\n"
+    assert stripped.style(text) == "@media print{\np>:is(a,b){color:red}\n}\n"
     text = 'p { content: "no: one { , two"; }\n'
     assert stripped.style(text) == 'p{content:"no: one { , two"}\n'
 

@@ -30,9 +30,9 @@ def colour_and_dash(index: int) -> tuple[int, int]:
 
 
 def distinct(indices: Iterable[int], *, by_colour: bool = False) -> list[int]:
-    """Return what branches that are shown together are drawn by: their own, or the next free one.
+    """Return styles for branches that are shown together: each its own, or the next free one.
 
-    Up to sixteen differ by colour or dash; with ``by_colour`` up to four by their colours.
+    Up to sixteen differ in colour or dash; with ``by_colour``, up to four differ in colour.
     """
     pairs: set[tuple[int, int]] = set()
     chosen = []

@@ -1,6 +1,6 @@
-"""Which branches the head of a tree's page speaks of: those that train, and those that do not.
+"""Which branches the head of a tree's page lists: those that train, and those that do not.
 
-Of many it has the newest, because what each of them says takes several lines.
+Of many it lists the newest, because each takes several lines.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from branchtrack.web.view.tree import BranchView
 
 #: Training branches with controls, and others with the reason why they do not train.
 LIVE, REASONS = 8, 5
-#: Branches that wait before they are said together, and names in a sentence.
+#: The most waiting branches that are listed one by one, and the most names in a sentence.
 TOGETHER, NAMES = 3, 5
 _UNTRAINED = ("waiting", "failed", "lost", "suspended")
 
 
 @dataclass(frozen=True)
 class BranchNotices:
-    """Branches in order of creation; the ``other`` lists hold those of which only names are told.
+    """Branches in order of creation; of those in the ``other`` lists only the names are shown.
 
-    ``waiting`` are several that wait for a worker, said in one sentence; ``stopped`` do not train,
-    each for a reason of its own.
+    ``waiting`` are several that wait for a worker, summed up in one sentence; ``stopped`` do not
+    train, each for a reason of its own.
     """
 
     live: Sequence[BranchView]
@@ -33,7 +33,7 @@ class BranchNotices:
 
     @classmethod
     def of(cls, branches: Sequence[BranchView]) -> BranchNotices:
-        """Return what there is to say of branches."""
+        """Return the notices of a run's branches."""
         live = [view for view in branches if view.is_live]
         # A trial trains again what failed, and says itself what it waits for.
         stopped = [view for view in branches if _is_untrained(view) and not view.is_tried]

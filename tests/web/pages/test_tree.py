@@ -346,14 +346,18 @@ def test_the_log_can_be_searched(site: Site) -> None:
     assert "No node has “nothing”" in site.get(TREE + "?q=nothing").one("main").text
 
 
-def test_a_search_reads_branches_that_are_folded_too(empty: Site) -> None:
-    grower = seeds.Grower(empty.database, empty.store, "wide")
-    main = grower.line("main", 100)
-    root = main.commit("root", 0)
-    for number in range(20):
+def widen(site: Site, forks: int) -> None:
+    """Grow a run whose root has so many forks, each with a lower loss than the one before."""
+    grower = seeds.Grower(site.database, site.store, "wide")
+    root = grower.line("main", 100).commit("root", 0)
+    for number in range(forks):
         line = grower.fork(root, f"try-{number:02}", lr=1e-3)
         line.log("loss", [1], [20.0 - number])
         line.end("finished")
+
+
+def test_a_search_reads_branches_that_are_folded_too(empty: Site) -> None:
+    widen(empty, 20)
     assert "try-03" not in {row["branch"] for row in node_rows(empty.get("/runs/wide"))}
     assert [row["branch"] for row in node_rows(empty.get("/runs/wide?q=try-03"))] == ["try-03"]
     chosen = empty.get("/runs/wide?branch=try-04&q=try-03")
@@ -361,16 +365,10 @@ def test_a_search_reads_branches_that_are_folded_too(empty: Site) -> None:
 
 
 def test_of_many_forks_the_best_are_compared(empty: Site) -> None:
-    grower = seeds.Grower(empty.database, empty.store, "wide")
-    main = grower.line("main", 100)
-    root = main.commit("root", 0)
-    for number in range(9):
-        line = grower.fork(root, f"try-{number}", lr=1e-3)
-        line.log("loss", [1], [20.0 - number])
-        line.end("finished")
+    widen(empty, 9)
     (link,) = empty.get("/runs/wide").by_role("link", "compare the best 7 of 9 forks")
     picked = parse_qs(urlsplit(link["href"]).query)["pick"]
-    assert picked == ["wide/main", *(f"wide/try-{number}" for number in (8, 7, 6, 5, 4, 3, 2))]
+    assert picked == ["wide/main", *(f"wide/try-{number:02}" for number in range(8, 1, -1))]
 
 
 def test_a_window_of_steps_leaves_where_the_branches_are(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Which branches the head of a tree's page speaks of."""
+"""Which branches the head of a tree's page lists."""
 
 from __future__ import annotations
 
