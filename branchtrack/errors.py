@@ -28,6 +28,7 @@
     │   │   └── NeverWhole
     │   └── RecordChanged       node
     ├── DataChanged             shard, source
+    ├── RankLost                rank
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
     ├── RequestFailed           request, state
@@ -332,6 +333,10 @@ class DataChanged(BranchtrackError):
 
     shard: str
     source: str
+
+
+class RankLost(BranchtrackError):
+    """A process of a training with several left, or died, before it said what others wait for."""
 
 
 class NotLive(BranchtrackError):

@@ -64,7 +64,7 @@ def export(
         for name, tensors in _tensor_files(manifest).items():
             if tensors:
                 written.append(target / name)
-                _write_tensors(store, tensors, locations, target / name)
+                _write_tensors(store, tensors, manifest, locations, target / name)
         for entry in manifest.entries if not raw else ():
             if entry.role == FILES_ROLE:
                 path = _inside(target, entry.name.removeprefix(f"{FILES_ROLE}/"))
@@ -94,7 +94,7 @@ def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
     """Return (name in the file, entry) pairs for each safetensors file."""
     model, training = [], []
     transient = manifest.state.get(TRANSIENT_KEY, ())
-    for entry in manifest.entries:
+    for entry in manifest.whole:
         if entry.role == FILES_ROLE:
             continue
         if entry.role != MODEL_ROLE:
@@ -120,7 +120,7 @@ def _is_alias(entry: Entry, manifest: Manifest) -> bool:
     if original is None:
         return False
     names = (original, f"{MODEL_ROLE}/{original}")
-    return any(e.name in names and e.digest == entry.digest for e in manifest.entries)
+    return any(e.name in names and e.digest == entry.digest for e in manifest.whole)
 
 
 def _inside(target: Path, name: str) -> Path:
@@ -141,18 +141,25 @@ def _json_files(state: dict[str, Any], *, raw: bool) -> dict[str, Any]:
 def _write_tensors(
     store: Store,
     tensors: Sequence[tuple[str, Entry]],
+    manifest: Manifest,
     locations: Mapping[str, TensorLocation],
     path: Path,
 ) -> None:
-    """Write a safetensors file one tensor at a time, so that at most one is in memory."""
-    entries = dict(tensors)
+    """Write a safetensors file one tensor at a time, so that at most one is in memory.
+
+    What ranks have stored in pieces is written piece after piece.
+    """
+    entries, stored = dict(tensors), {entry.name: entry for entry in manifest.entries}
+    pieces = {t.name: [stored[name] for name, _, _ in t.pieces()] for t in manifest.sharded}
     slots = lay_out((name, entry.dtype, entry.shape) for name, entry in tensors)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         # transformers refuses files that do not name their framework.
         files.write_all(file, [build(slots, {"format": "pt"}).raw])
         for slot in slots:
-            files.write_all(file, [_content(store, entries[slot.name], locations)])
+            whole = entries[slot.name]
+            for entry in pieces.get(whole.name, [whole]):
+                files.write_all(file, [_content(store, entry, locations)])
     finally:
         os.close(file)
 

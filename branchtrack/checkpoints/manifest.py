@@ -11,12 +11,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from branchtrack.checkpoints import sharded as sharded_tensors
+from branchtrack.checkpoints.sharded import ShardedTensor
 from branchtrack.errors import CheckpointDamaged, InvalidInput
 
 if TYPE_CHECKING:
     from _hashlib import HASH
 
 FORMAT = "branchtrack-manifest-1"
+#: The format of manifests with sharded tensors; their digest is that of the whole ones.
+SHARDED_FORMAT = "branchtrack-manifest-2"
 TENSOR_FORMAT = "branchtrack-tensor-1"
 
 # The dtypes of the safetensors format that take whole bytes per element.
@@ -83,11 +87,22 @@ class Entry:
 class Manifest:
     """The complete state of one node: every tensor by digest, and the rest as JSON.
 
-    ``state`` holds str keys and JSON values without NaN or infinity; floats round-trip exactly.
+    ``entries`` are the tensors that are stored, pieces of ``sharded`` ones among them. ``state``
+    holds str keys and JSON values without NaN or infinity; floats round-trip exactly.
     """
 
     entries: tuple[Entry, ...]
     state: dict[str, Any]
+    sharded: tuple[ShardedTensor, ...] = ()
+
+    @property
+    def whole(self) -> tuple[Entry, ...]:
+        """The tensors of the state, each whole; those in pieces are stored as their pieces."""
+        if not self.sharded:
+            return self.entries
+        pieces = {name for tensor in self.sharded for name, _, _ in tensor.pieces()}
+        joined = [Entry(t.name, t.dtype, t.shape, t.digest) for t in self.sharded]
+        return (*(entry for entry in self.entries if entry.name not in pieces), *joined)
 
     @property
     def digest(self) -> str:
@@ -99,7 +114,7 @@ class Manifest:
         Raises:
             InvalidInput: the state is not JSON, or two entries have one name.
         """
-        pairs = sorted((entry.name, entry.digest) for entry in self.entries)
+        pairs = sorted((entry.name, entry.digest) for entry in self.whole)
         if len(dict(pairs)) != len(pairs):
             raise InvalidInput("entries", [name for name, _ in pairs], "each name once")
         content = {"format": FORMAT, "tensors": pairs, "state": self.state}
@@ -113,7 +128,11 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as a JSON object that `from_json` reads."""
         tensors = [[e.name, e.dtype, list(e.shape), e.digest] for e in self.entries]
-        return {"format": FORMAT, "tensors": tensors, "state": self.state}
+        if not self.sharded:
+            return {"format": FORMAT, "tensors": tensors, "state": self.state}
+        joined = [tensor.to_json() for tensor in self.sharded]
+        content = {"format": SHARDED_FORMAT, "tensors": tensors, "sharded": joined}
+        return {**content, "state": self.state}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
@@ -122,15 +141,15 @@ class Manifest:
         Raises:
             CheckpointDamaged: the value is anything else.
         """
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
+        if not isinstance(value, dict) or value.get("format") not in (FORMAT, SHARDED_FORMAT):
             raise _nonsense(f"it does not say that it is a {FORMAT}")
         tensors, state = value.get("tensors"), value.get("state")
         if not isinstance(tensors, list) or not isinstance(state, dict):
             raise _nonsense("its tensors are not a list or its state is not an object")
-        manifest = cls(tuple(_entry(item) for item in tensors), state)
-        if len({entry.name for entry in manifest.entries}) != len(tensors):
+        entries = tuple(_entry(item) for item in tensors)
+        if len({entry.name for entry in entries}) != len(tensors):
             raise _nonsense("two of its tensors have one name")
-        return manifest
+        return cls(entries, state, _sharded(value.get("sharded", []), entries))
 
 
 def tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
@@ -210,6 +229,14 @@ def _flat(dtype: str, shape: tuple[int, ...], data: Bytes) -> memoryview:
         raise InvalidInput("data", view.nbytes, f"{expected} contiguous bytes", what=what)
     # A view with a zero in its shape cannot be cast.
     return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _sharded(items: Any, entries: tuple[Entry, ...]) -> tuple[ShardedTensor, ...]:
+    stored = {entry.name: (entry.dtype, entry.shape) for entry in entries}
+    try:
+        return tuple(sharded_tensors.from_json(item, stored) for item in items)
+    except (TypeError, ValueError) as error:
+        raise _nonsense(str(error)) from error
 
 
 def _entry(item: Any) -> Entry:

@@ -31,7 +31,7 @@ from branchtrack.checkpoints.headers import (
     read_raw,
 )
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest, tensor_hasher
-from branchtrack.core.records import TensorLocation
+from branchtrack.core.records import TensorLocation, WrittenPack
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, StorageError
 
 PACK_FORMAT = "branchtrack-pack-1"
@@ -43,13 +43,8 @@ _CHUNK = 1 << 20
 _CACHED_HEADERS = 64
 
 
-@dataclass(frozen=True)
-class Pack:
-    """A pack as written; ``nbytes`` is the file's length, with one location per digest."""
-
-    id: str
-    nbytes: int
-    locations: tuple[TensorLocation, ...]
+#: A pack as written, with one location per digest.
+Pack = WrittenPack
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def from_bytes(dtype: str, shape: tuple[int, ...], data: bytearray) -> torch.Ten
     return torch.frombuffer(data, dtype=_BY_NAME[dtype]).reshape(shape)
 
 
+def dtype_of(name: str) -> torch.dtype:
+    """Return torch's dtype of safetensors' name."""
+    return _BY_NAME[name]
+
+
 def dtype_name(name: str, tensor: torch.Tensor) -> str:
     """Return safetensors' name of a tensor's dtype.
 

@@ -237,6 +237,20 @@ ACCUMULATION = Setting(
     group=DATA,
     short="accumulation",
 )
+WORLD_SIZE = Setting(
+    "world_size",
+    "int",
+    minimum=1,
+    maximum=1_000_000,
+    unit="processes",
+    **_AT_RESUME,
+    about="processes that train together; weights, moments and schedule are as they were, and the "
+    "rest of the epoch is divided among them anew",
+    group=DATA,
+    short="processes",
+    why_absent="the script forms no process group",
+    replaces="data position",
+)
 _OF_CADENCE: dict[str, Any] = {
     **_AT_RESUME,
     "minimum": 1,

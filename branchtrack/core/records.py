@@ -23,6 +23,15 @@ class TensorLocation:
 
 
 @dataclass(frozen=True)
+class WrittenPack:
+    """A pack as written; ``nbytes`` is the file's length, with one location per digest."""
+
+    id: str
+    nbytes: int
+    locations: tuple[TensorLocation, ...]
+
+
+@dataclass(frozen=True)
 class StoredCheckpoint:
     """A checkpoint's manifest as JSON, and the location of every digest that it names.
 

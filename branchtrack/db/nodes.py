@@ -12,7 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Text, cast, literal, select
 
 from branchtrack.core.names import new_id
-from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
+from branchtrack.core.records import (
+    Change,
+    NewNode,
+    Node,
+    StoredCheckpoint,
+    TensorLocation,
+    WrittenPack,
+)
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.deletion import visibility
 from branchtrack.db.engine import upsert
@@ -54,22 +61,28 @@ def add_checkpoint(
     logical_bytes: int,
     pack: tuple[str, int] | None,
     locations: Sequence[TensorLocation],
+    others: Sequence[WrittenPack] = (),
     gone: Collection[str] = (),
     left: str | None = None,
 ) -> bool:
     """Record a durable checkpoint: its manifest, and its pack (id, bytes) with its contents.
 
-    ``gone``: packs whose files no longer exist. Returns whether the pack is named, see `packs.add`.
-    One that was thinned is whole again. ``left``: the state never had more than its ``weights``.
+    ``others`` are packs that other ranks wrote for it. ``gone``: packs whose files no longer exist.
+    Returns whether the pack is named, see `packs.add`. One that was thinned is whole again.
+    ``left``: the state never had more than its ``weights``.
     """
     is_named = pack is not None and packs.add(connection, pack, locations, gone)
+    nbytes = pack[1] if pack and is_named else 0
+    for other in others:
+        if packs.add(connection, (other.id, other.nbytes), other.locations, gone):
+            nbytes += other.nbytes
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
     row = {
         "digest": digest,
         "manifest": blob,
         "tensors": tensor_count,
         "logical_bytes": logical_bytes,
-        "stored_bytes": pack[1] if pack and is_named else 0,
+        "stored_bytes": nbytes,
         "thinned": left,
         "created_at": time.time(),
     }
@@ -388,7 +401,8 @@ def checkpoints_or_errors(
             readable[digest] = _manifest(connection, digest, rows.get(digest), need)
         except CheckpointError as error:
             stored[digest] = error
-    locations = _locate(connection, {each for _, each_of in readable.values() for each in each_of})
+    named = {tensor for _, contents in readable.values() for tensor in contents}
+    locations = packs.locate(connection, named)
     for digest, (manifest, contents) in readable.items():
         row = rows[digest]
         located = {each: locations[each] for each in contents if each in locations}
@@ -418,7 +432,7 @@ def _manifest(
     try:
         manifest = json.loads(zlib.decompress(row.manifest))
         if row.thinned and need == "weights":
-            manifest["tensors"] = references.weights(manifest)
+            manifest = references.weights_alone(manifest)
         return manifest, {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
     except (zlib.error, ValueError, TypeError, LookupError) as error:
         raise damaged_record(digest, f"its manifest cannot be read: {error}") from error
@@ -480,13 +494,3 @@ def damaged_record(digest: str, why: str) -> CheckpointDamaged:
         path="database",
         tensor="",
     )
-
-
-def _locate(connection: Connection, digests: set[str]) -> dict[str, TensorLocation]:
-    ordered, locations = sorted(digests), {}
-    for start in range(0, len(ordered), _CHUNK):
-        chunk = ordered[start : start + _CHUNK]
-        for row in connection.execute(select(tensors).where(tensors.c.digest.in_(chunk))):
-            values = {**row._mapping, "shape": tuple(row.shape)}
-            locations[row.digest] = TensorLocation(**values)
-    return locations

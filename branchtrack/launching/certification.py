@@ -27,7 +27,7 @@ from branchtrack.db import certificates, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import CERTIFY_VARIABLE
 from branchtrack.errors import InvalidInput, LaunchFailed
-from branchtrack.launching import local_process
+from branchtrack.launching import local_process, processes
 
 #: Seconds between two looks at the process.
 POLL = 0.1
@@ -149,7 +149,14 @@ def attend(
         recorded = runs.get_run(connection, start.run_id).entry_point
     command = dict(entry_point) if entry_point else scripts.relocated(recorded, config.home)
     compared = variables.compare(before, os.environ)
-    process = local_process.start(command, None, config, log, {**compared.variables, **extra})
+    process = local_process.start(
+        command,
+        None,
+        config,
+        log,
+        {**compared.variables, **extra},
+        before=processes.before(start.settings, command),
+    )
     with process:
         try:
             local_process.release(process)

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from branchtrack import control
 from branchtrack.config import Config
 from branchtrack.core import lifecycle
+from branchtrack.core.builtin_settings import WORLD_SIZE
 from branchtrack.core.records import Launch, Segment
-from branchtrack.db import segments
+from branchtrack.db import nodes, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue, withdrawals
 from branchtrack.errors import IllegalTransition
@@ -93,6 +94,7 @@ def _ended(
     why: str,
 ) -> Launch:
     well = exit_code in (0, None) or exit_code in _SIGNALLED
+    well = well or _is_launcher_told(connection, launch, segment, exit_code)
     clean = segment.status in _CLEAN and well and not why
     error = None if clean else why or _why(config, launch, exit_code, segment)
     can_retry = error is not None and not _is_refused(config, launch, exit_code)
@@ -109,6 +111,17 @@ def _ended(
     elif can_retry:
         control.retry(connection, launch, segment)
     return launch
+
+
+def _is_launcher_told(
+    connection: Connection, launch: Launch, segment: Segment, exit_code: int | None
+) -> bool:
+    """Return whether a launcher of several processes ended as it does after a signal, which they
+    have answered: it has one exit code for all.
+    """
+    is_answered = segment.status in _CLEAN and (segment.error or "").startswith("SIG")
+    fork = nodes.get(connection, launch.fork_node_id)
+    return exit_code == 1 and is_answered and WORLD_SIZE.name in fork.settings
 
 
 def _is_refused(config: Config, launch: Launch, exit_code: int | None) -> bool:

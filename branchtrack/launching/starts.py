@@ -16,7 +16,7 @@ from branchtrack.core.records import Launch
 from branchtrack.core.variables import Comparison
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.storage import references
-from branchtrack.launching import child_environment, devices, rebuilt_start
+from branchtrack.launching import child_environment, devices, processes, rebuilt_start
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,13 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
         variables={**compared.variables, **slot},
         keeps_environment=keeps,
         facts={"environment": facts, "device": slot.get(devices.DEVICES)},
-        before=rebuilt_start.command(node.id) if is_thinned else (),
+        before=(
+            *(rebuilt_start.command(node.id) if is_thinned else ()),
+            *processes.before(
+                nodes.get(connection, launch.fork_node_id).settings
+                if launch.mode == "exact"
+                else node.settings,
+                entry_point,
+            ),
+        ),
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from branchtrack.checkpoints import sharded
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import StoredCheckpoint
 
@@ -175,7 +176,7 @@ def _matched(checkpoints: Sequence[StoredCheckpoint]) -> _Matched:
 def _entries(checkpoint: StoredCheckpoint) -> dict[str, tuple[str, list[int], str]]:
     return {
         name.removeprefix(_MODEL): (dtype, shape, digest)
-        for name, dtype, shape, digest in checkpoint.manifest["tensors"]
+        for name, dtype, shape, digest in sharded.whole_entries(checkpoint.manifest)
         if name.startswith(_MODEL)
     }
 
@@ -210,9 +211,16 @@ def _measured(store: Store, checkpoints: Sequence[StoredCheckpoint], tensor: _Te
 def _read(
     store: Store, checkpoint: StoredCheckpoint, dtype: str, digest: str
 ) -> Iterator[NDArray[np.float64]]:
-    location = checkpoint.locations[digest]
-    for piece in store.pieces(location, _PIECE * _BYTES[dtype]):
-        yield _numbers(piece, dtype)
+    size, held = _PIECE * _BYTES[dtype], b""
+    # Ranks may have stored it in parts of any length.
+    for stored in sharded.stored_digests(checkpoint.manifest).get(digest, [digest]):
+        for piece in store.pieces(checkpoint.locations[stored], size):
+            held += piece
+            if len(held) >= size:
+                yield _numbers(held[:size], dtype)
+                held = held[size:]
+    if held:
+        yield _numbers(held, dtype)
 
 
 def _numbers(data: bytes, dtype: str) -> NDArray[np.float64]:

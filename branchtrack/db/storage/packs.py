@@ -15,6 +15,9 @@ from branchtrack.db import seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import checkpoints, packs, segments, tensors
 
+#: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
+_CHUNK = 2000
+
 
 def add(
     connection: Connection,
@@ -86,3 +89,14 @@ def heartbeats(connection: Connection) -> dict[str, float]:
     last = func.max(segments.c.heartbeat_at)
     query = select(segments.c.process, last).where(segments.c.process.is_not(None))
     return {name: time or 0.0 for name, time in connection.execute(query.group_by("process"))}
+
+
+def locate(connection: Connection, digests: Collection[str]) -> dict[str, TensorLocation]:
+    """Return where the tensors of these digests are, by digest; those not recorded are left out."""
+    ordered, locations = sorted(digests), {}
+    for start in range(0, len(ordered), _CHUNK):
+        chunk = ordered[start : start + _CHUNK]
+        for row in connection.execute(select(tensors).where(tensors.c.digest.in_(chunk))):
+            values = {**row._mapping, "shape": tuple(row.shape)}
+            locations[row.digest] = TensorLocation(**values)
+    return locations

@@ -107,3 +107,11 @@ def tensors_of(manifest: bytes, thinned: str | None) -> list[str]:
 def weights(manifest: Mapping[str, Any]) -> list[list[Any]]:
     """Return the entries (name, dtype, shape, digest) of a manifest's model."""
     return [entry for entry in manifest["tensors"] if entry[0].startswith(MODEL)]
+
+
+def weights_alone(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest with the entries of its model alone."""
+    left = {**manifest, "tensors": weights(manifest)}
+    if "sharded" in left:
+        left["sharded"] = [item for item in left["sharded"] if item[0].startswith(MODEL)]
+    return left

@@ -14,12 +14,15 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from branchtrack.training import rng
-from branchtrack.training.data import growth, redraws
+from branchtrack.training.data import division, growth, redraws
 from branchtrack.training.data.batch_sampler import Batches
 from branchtrack.training.data.generators import Generators
 from branchtrack.training.data.iterable import Streamed
 from branchtrack.training.data.sample_order import SampleOrder
 from branchtrack.training.settings.dataset_settings import DataSettings
+
+#: Seeds have 32 bits: those of ranks lie beside them.
+_BETWEEN_RANKS = 2**32
 
 
 class LoaderPosition:
@@ -28,7 +31,8 @@ class LoaderPosition:
     The training loop calls `begin` before each pass, and `settle` once its first batch is there; an
     iteration started without `begin` gets what the loader itself yields.
     ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
-    ``settings`` are those that its datasets declare, ``sample_order`` what its order is drawn from.
+    ``rank`` is that of this process among several. ``settings`` are those that its datasets
+    declare, ``sample_order`` what its order is drawn from.
     """
 
     def __init__(
@@ -42,7 +46,9 @@ class LoaderPosition:
         generators: Generators,
         placeholders: bool,
         looks_ahead: bool,
+        rank: int = 0,
     ) -> None:
+        self.rank = rank
         self.looks_ahead, self.placeholders = looks_ahead, placeholders
         self.seed, self.epoch = seed, 0
         self.settings = settings
@@ -69,6 +75,11 @@ class LoaderPosition:
         self._to_settle: dict[str, Any] | None = None
 
     @property
+    def divided(self) -> int:
+        """Among how many processes the order of the loader is divided."""
+        return 1 if self.batch_sampler is None else division.size(self.batch_sampler.inner)
+
+    @property
     def redrawn(self) -> Sequence[Mapping[str, Any]]:
         """What was redrawn of the order of this pass, oldest first; see `redraws`."""
         stored = self.resumed or self._to_resume or {}
@@ -78,7 +89,9 @@ class LoaderPosition:
     @property
     def key_seed(self) -> int:
         """The seed of what workers draw for the batches of this pass."""
-        return self.redrawn[-1]["seed"] if self.redrawn else self.seed
+        seed = self.redrawn[-1]["seed"] if self.redrawn else self.seed
+        # Each process has batches of its own, of which none is to be augmented like another's.
+        return seed if self.rank == 0 else seed + self.rank * _BETWEEN_RANKS
 
     @property
     def kind(self) -> str:
@@ -129,6 +142,8 @@ class LoaderPosition:
             "pass_own": self._kept_at_begin if begun else {},
         }
         # Only where they say something: the digests of other states stay what they were.
+        if self.divided > 1:
+            stored[division.KEY] = self.divided
         if self.seed != self._next_seed:
             stored["next_seed"] = self._next_seed
         if begun and self.redrawn:
@@ -148,6 +163,7 @@ class LoaderPosition:
         Raises:
             InvalidInput: the batch size was changed where samples cannot be told apart.
         """
+        state = division.again(state, self.divided)
         begun = state["batches"] > 0
         self.settings.resume(state.get("settings"))
         self.epoch, self.seed = state["epoch"], state["seed"]

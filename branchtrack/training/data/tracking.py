@@ -29,6 +29,7 @@ from branchtrack.training.data.generators import Generators
 from branchtrack.training.data.iterable import Collated, Streamed
 from branchtrack.training.data.keyed import Keyed
 from branchtrack.training.data.position import LoaderPosition
+from branchtrack.training.ranks import models
 from branchtrack.training.settings.batch_tags import Tagging
 from branchtrack.training.settings.dataset_settings import DataSettings
 
@@ -61,6 +62,7 @@ def track(
         generators=generators,
         placeholders=placeholders,
         looks_ahead=ahead,
+        rank=models.group_rank(),
     )
     _install(loader, position)
     return position

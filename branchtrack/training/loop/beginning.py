@@ -15,7 +15,7 @@ import torch
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
-from branchtrack.training.data import redraws
+from branchtrack.training.data import division, redraws
 from branchtrack.training.data.growth import LENGTH, place_words
 from branchtrack.training.loop import data as loop_data
 from branchtrack.training.loop import objects as loop_objects
@@ -23,9 +23,11 @@ from branchtrack.training.loop import resumption
 from branchtrack.training.loop import script as loop_script
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
+from branchtrack.training.ranks.models import group_rank
 from branchtrack.training.record import shards
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.ranks import connection as ranks
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.state.mismatch import accepted, equal, must_match
@@ -78,11 +80,12 @@ def begin(
     settings = {**requested, **(resumption.base_settings(base) if base is not None else {})}
     ends, save = _last_step(base, requested["max_steps"]), settings["save_steps"]
     if settings["seed"] is not None and not is_exact:
-        rng.seed_all(settings["seed"])
+        rng.seed_all(settings["seed"] + group_rank())
     seed = torch.initial_seed() % 2**32 if settings["seed"] is None else settings["seed"]
     size = _take_batch_size(data, settings)
     live.fixed = {} if size is None else {"batch_size": size}
     live.fixed |= {"seed": seed, "scheduler": "node"}
+    live.fixed |= ranks.settings()
     live.loop = limits = LoopLimits(base.fork.step if base else 0, ends, save)
     batches = None if data is None else LoopBatches(data, seed)
     live.data = None if batches is None else loop_objects.free(batches.settings, live)
@@ -131,6 +134,8 @@ def restore_state(
         elif base.reshuffles:
             data_state = batches.redrawn_by(data_state, base.reshuffles)
             base.parts.update(redraws.parts(data_state, stored["data"]))
+        words = division.words(data_state, batches.divided)
+        base.parts.update({"data position": words} if words else {})
         batches.resume(data_state, now, base.seed)
     rng.restore(now)
     return now if stored["begun"] else None

@@ -124,6 +124,11 @@ class LoopBatches:
             self._seed = stored["seed"]
             self._next_seed = stored.get("next_seed", self._seed) if seed is None else seed
 
+    @property
+    def divided(self) -> int:
+        """Among how many processes the order is divided."""
+        return 1 if self._tracked is None else self._tracked.divided
+
     def redrawn_by(self, stored: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         """Convert a stored position; see `position.LoaderPosition.redrawn_by`."""
         return dict(stored) if self._tracked is None else self._tracked.redrawn_by(stored, seeds)

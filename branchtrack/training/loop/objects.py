@@ -17,6 +17,7 @@ from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.attributes.slots import OF_EVERY_DATA_SET, OF_EVERY_OPTIMIZER
 from branchtrack.training.attributes.values import has_protocol
 from branchtrack.training.loop.data import is_plain
+from branchtrack.training.ranks.models import unwrapped
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.author import Values
 from branchtrack.training.settings.dataset_settings import DataSettings, marks
@@ -33,7 +34,8 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
         InvalidInput: naming the argument that cannot be used, and why.
     """
     if isinstance(model, Mapping):
-        model = torch.nn.ModuleDict(dict(model))
+        model = torch.nn.ModuleDict({name: unwrapped(part) for name, part in model.items()})
+    model = unwrapped(model)
     if not isinstance(model, torch.nn.Module):
         raise InvalidInput("model", model, "a torch.nn.Module, or a dict of them by name")
     optimizer, scheduler = bare(optimizer, "optimizer"), bare(scheduler, "scheduler")

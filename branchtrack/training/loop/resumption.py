@@ -49,7 +49,9 @@ def restore(live: Live, base: Base) -> None:
         InvalidInput: what was declared is impossible with this script.
     """
     if base.mode == "weights":
-        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
+        base.parts.update(
+            weights.take(live.model, snapshots.fit(live.model, base.snapshot), base.overrides)
+        )
     elif base.overrides.get(SCHEDULER.name) == "script":
         _restore_for(live, base)
     else:

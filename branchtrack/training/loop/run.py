@@ -31,7 +31,6 @@ from branchtrack.training.loop.exit import Ending
 from branchtrack.training.loop.hooks import Effects
 from branchtrack.training.loop.loader import TrackedLoader, unwrapped
 from branchtrack.training.record.committer import Point
-from branchtrack.training.record.environment import refuse_distributed, world_size
 from branchtrack.training.session.opening import open_session, resumption
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
@@ -82,7 +81,6 @@ def start(
         InvalidInput, CheckpointMismatch: an argument cannot be used, or does not fit the node.
         NotFound: there is no such node. BranchTaken: another process trains that branch.
     """
-    refuse_distributed(world_size())
     arguments.check(name, settings=settings, objects=objects, actions=actions)
     requested = arguments.counts(max_steps=max_steps, save_steps=save_steps, seed=seed)
     beside = companions.find(optimizer, scheduler, objects or {})
@@ -225,12 +223,27 @@ class Run:
         if self._session.witness is not None:
             self._session.witness.take([batch])
 
-    def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Record metrics of the current update; see `update`."""
+    def log(
+        self, values: Mapping[str, Any] | None = None, /, *, rank: str | None = None, **more: Any
+    ) -> None:
+        """Record metrics of the current update; see `update`.
+
+        Of several processes the first alone is recorded; with ``rank="all"`` each is, as
+        ``<name>/rank<number>``.
+
+        Raises:
+            InvalidInput: ``rank`` is something else.
+        """
+        if rank not in (None, "all"):
+            raise InvalidInput("rank", rank, '"all", or nothing for the first process')
         if self._closed:
             logger.warning("branchtrack: the run is finished; what is logged now is not recorded.")
             return
-        self._session.log(self.update, {**(values or {}), **more})
+        values = {**(values or {}), **more}
+        if rank is None:
+            self._session.log(self.update, values)
+        else:
+            self._session.log_each(self.update, values)
 
     def alert(
         self,

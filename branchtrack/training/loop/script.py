@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 from branchtrack.checkpoints.tensors import decode, encode
 from branchtrack.core.builtin_settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
+from branchtrack.training.ranks.models import class_name
 from branchtrack.training.settings import modules
 from branchtrack.training.settings.learning_rates import base_rate
 from branchtrack.training.settings.live import Live, number
@@ -52,7 +53,7 @@ def describe_script(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the script requests: live objects as it built them, and ``requested``."""
     values: dict[str, Any] = dict(requested)
     for path, module in _models(live.model):
-        values[path] = type(module).__name__
+        values[path] = class_name(module)
     for prefix, optimizer_objects in live.parts.items():
         values |= {f"{prefix}.{n}" if prefix else n: v for n, v in _of_part(optimizer_objects)}
     p = {name: float(module.p) for name, module in modules.dropouts(live.model).items()}

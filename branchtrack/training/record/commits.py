@@ -6,22 +6,26 @@ They run in the recorder's thread. Nothing is visible before all of it is durabl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import torch
 from sqlalchemy import Connection
 
 from branchtrack import processes
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Pack, Store
-from branchtrack.checkpoints.tensors import from_bytes, to_bytes
+from branchtrack.checkpoints.sharded import ShardedTensor
+from branchtrack.checkpoints.tensors import dtype_of, from_bytes, to_bytes
 from branchtrack.control import leftovers
-from branchtrack.core.records import NewNode, Node, StoredCheckpoint
+from branchtrack.core.records import NewNode, Node, StoredCheckpoint, TensorLocation
 from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
 from branchtrack.errors import IllegalTransition
+from branchtrack.training.state import shares
+from branchtrack.training.state.pieces import StoredPieces
 from branchtrack.training.state.snapshots import Snapshot
 from branchtrack.training.steer.answers import Answer
 
@@ -47,12 +51,20 @@ def missing(database: Database, store: Store, digested: Digested) -> list[tuple[
         StorageError: the database failed.
     """
     _, tensors = digested
+    absent = absent_digests(database, store, tensors)
+    return [(digest, content) for digest, content in tensors.items() if digest in absent]
+
+
+def absent_digests(database: Database, store: Store, digests: Collection[str]) -> set[str]:
+    """Return those of some digests whose tensor the store lacks; see `missing`.
+
+    Raises:
+        StorageError: the database failed.
+    """
     with database.read() as connection:
-        packs = nodes.packs_of(connection, tensors)
+        packs = nodes.packs_of(connection, digests)
     there = {pack for pack in set(packs.values()) if store.exists(pack)}
-    return [
-        (digest, content) for digest, content in tensors.items() if packs.get(digest) not in there
-    ]
+    return {digest for digest in digests if packs.get(digest) not in there}
 
 
 def record(
@@ -64,6 +76,7 @@ def record(
     answers: Sequence[Answer],
     actor: str,
     saves: dict[str, Any] | None = None,
+    others: Sequence[Pack] = (),
 ) -> tuple[Node, bool]:
     """Add the node of a snapshot that is stored, answering the requests it carries.
 
@@ -72,14 +85,15 @@ def record(
 
     ``digested`` is the result of `digests` for the snapshot, ``pack`` holds all of it that was
     `missing`; ``new`` lacks only the state digest. ``saves`` are the counts of its segment that
-    are true with it: a process that is killed has no other time to write them. One transaction.
+    are true with it: a process that is killed has no other time to write them. ``others`` are the
+    packs of other ranks. One transaction.
 
     Raises:
         StorageError: the database failed; no node was created, and trying again is safe.
         Outdated: a sweep has removed tensors that were not `missing` before; nothing was recorded.
     """
     with database.transaction() as connection:
-        node, is_named = add(connection, store, digested, pack, new)
+        node, is_named = add(connection, store, digested, pack, new, others)
         for answer in answers:
             move_request(connection, answer, actor, step=new.step, node_id=node.id)
         segments.count_saves(connection, new.segment_id, saves)
@@ -87,7 +101,12 @@ def record(
 
 
 def add(
-    connection: Connection, store: Store, digested: Digested, pack: Pack | None, new: NewNode
+    connection: Connection,
+    store: Store,
+    digested: Digested,
+    pack: Pack | None,
+    new: NewNode,
+    others: Sequence[Pack] = (),
 ) -> tuple[Node, bool]:
     """Do as `record` in a transaction of the caller's, who discards a pack that is not named.
 
@@ -96,10 +115,12 @@ def add(
     """
     manifest, tensors = digested
     locations = pack.locations if pack else ()
-    written = {location.digest for location in locations}
+    packs = [*([pack] if pack else ()), *others]
+    written = {location.digest for each in packs for location in each.locations}
     thinning.share_store(connection)
     recorded = nodes.packs_of(connection, tensors)
-    if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
+    is_complete = tensors.keys() <= written | recorded.keys()
+    if not is_complete or not all(store.exists(each.id) for each in packs):
         raise Outdated
     recorded = {digest: name for digest, name in recorded.items() if digest in written}
     gone = [name for name in set(recorded.values()) if not store.exists(name)]
@@ -111,6 +132,7 @@ def add(
         logical_bytes=manifest.logical_bytes,
         pack=(pack.id, pack.nbytes) if pack else None,
         locations=locations,
+        others=others,
         gone=gone,
     )
     return nodes.commit(connection, replace(new, state_digest=manifest.digest)), is_named
@@ -218,15 +240,56 @@ def digests(
     return Manifest(tuple(entries), snapshot.state), tensors
 
 
-def load(store: Store, stored: StoredCheckpoint, node: Node) -> Snapshot:
-    """Read a node's state back, every digest checked.
+def load(store: Store, stored: StoredCheckpoint, node: Node, rank: int = 0) -> Snapshot:
+    """Read a node's state back as a rank resumes it, every digest checked.
+
+    What ranks hold in pieces is read as far as it is needed, when the model is known.
 
     Raises:
         CheckpointMissing, CheckpointDamaged: its bytes are missing or damaged.
     """
     manifest = Manifest.from_json(stored.manifest)
-    tensors = {}
+    pieces_of = {name for t in manifest.sharded for name, _, _ in t.pieces()}
+    tensors: dict[str, Any] = {}
     for entry in manifest.entries:
-        data = store.read(stored.locations[entry.digest])
-        tensors[entry.name] = from_bytes(entry.dtype, entry.shape, data)
-    return Snapshot(tensors, manifest.state, node.param_groups)
+        if entry.name not in pieces_of and not shares.is_of_another(entry.name, rank):
+            data = store.read(stored.locations[entry.digest])
+            tensors[entry.name] = from_bytes(entry.dtype, entry.shape, data)
+    digests = {entry.name: entry.digest for entry in manifest.entries}
+    for tensor in manifest.sharded:
+        reader = PieceReader(store, stored.locations, tensor, digests)
+        tensors[tensor.name] = StoredPieces(dtype_of(tensor.dtype), tensor.shape, reader.rows)
+    whole = Snapshot(tensors, manifest.state, node.param_groups)
+    return shares.of_rank(whole, rank)
+
+
+class PieceReader:
+    """The rows of a sharded tensor in the store; ``digests`` are those of stored tensors."""
+
+    def __init__(
+        self,
+        store: Store,
+        locations: Mapping[str, TensorLocation],
+        tensor: ShardedTensor,
+        digests: Mapping[str, str],
+    ) -> None:
+        self._store, self._tensor = store, tensor
+        self._pieces = [
+            (locations[digests[name]], start, end) for name, start, end in tensor.pieces()
+        ]
+
+    def rows(self, first: int, end: int) -> torch.Tensor:
+        """Return the rows from ``first`` to ``end``; only the pieces that have some are read.
+
+        Raises:
+            CheckpointMissing, CheckpointDamaged: a piece is missing or damaged.
+        """
+        dtype, tail = self._tensor.dtype, self._tensor.shape[1:]
+        parts = []
+        for location, start, stop in self._pieces:
+            if start < end and stop > first:
+                piece = from_bytes(dtype, location.shape, self._store.read(location))
+                parts.append(piece[max(first - start, 0) : end - start])
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(parts) if parts else torch.empty((0, *tail), dtype=dtype_of(dtype))

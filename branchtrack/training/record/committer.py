@@ -54,11 +54,12 @@ class Point:
 
 
 @dataclass
-class _Flight:
+class Flight:
     """A commit being written; ``digested`` and ``pack`` are kept for a retry.
 
     ``due`` is the step of the save that it makes, ``failing`` the time since when the store has
-    failed it, and ``unwanted`` says that a newer state waits for its buffers.
+    failed it, and ``unwanted`` says that a newer state waits for its buffers. ``number`` counts
+    the commits that were begun; ``joint`` and ``attempts`` are of several of several ranks.
     """
 
     snapshot: snapshots.Snapshot
@@ -73,6 +74,9 @@ class _Flight:
     due: int | None = None
     failing: float | None = None
     unwanted: bool = False
+    number: int = 0
+    joint: Any = None
+    attempts: int = 0
 
 
 class Committer:
@@ -100,9 +104,10 @@ class Committer:
         self.saves = Saves(self._tell_missed)
         self.lost: str | None = None
         self.disk = False
+        self.number = 0
         self._newest = -1
         recorder.saves = self.saves.as_dict
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._database, self._store, self._recorder = database, store, recorder
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
@@ -180,7 +185,8 @@ class Committer:
             self._fail(answers, error, point.step)
             return durable_nodes
         new = self._pending_changes.merge_into(replace(new, changes=changes))
-        flight = _Flight(snapshot, self._buffers.writings, new, answers, durable_nodes, due=due)
+        flight = Flight(snapshot, self._buffers.writings, new, answers, durable_nodes, due=due)
+        flight.number = self.number
         self.committed, self.free, self._flight = point.step, flight.done, flight
         self._recorder.do(lambda: self._carry_out(flight))
         return durable_nodes
@@ -248,7 +254,7 @@ class Committer:
             environment=self._environment,
         )
 
-    def _carry_out(self, flight: _Flight) -> None:
+    def _carry_out(self, flight: Flight) -> None:
         """Run the job of a commit; if it raises, it is tried again and keeps its buffers."""
         try:
             with self._recorder.jobs.off_database():
@@ -279,7 +285,7 @@ class Committer:
         if self.saves.waits and self.free.is_set():
             self._recorder.inbox.interrupt()
 
-    def _is_worth_another_try(self, flight: _Flight, error: Exception) -> bool:
+    def _is_worth_another_try(self, flight: Flight, error: Exception) -> bool:
         """Return whether a commit that failed keeps its buffers and is tried again.
 
         It waits for the database, however long. It also waits for the disk of the store until a
@@ -295,14 +301,14 @@ class Committer:
         is_long = time.monotonic() - flight.failing > intervals.PATIENCE_SECONDS
         return not (is_long and self._recorder.jobs.is_behind)
 
-    def _digest(self, flight: _Flight) -> commits.Digested:
+    def _digest(self, flight: Flight) -> commits.Digested:
         digested = commits.digests(flight.snapshot, flight.writings, self._known)
         self._known = {
             (entry.name, flight.writings[entry.name]): entry.digest for entry in digested[0].entries
         }
         return digested
 
-    def _write(self, flight: _Flight, digested: commits.Digested) -> None:
+    def _write(self, flight: Flight, digested: commits.Digested) -> None:
         while True:
             try:
                 return self._try_to_write(flight, digested)
@@ -312,7 +318,7 @@ class Committer:
                     self._store.discard(flight.pack.id)
                 flight.pack, flight.stored = None, False
 
-    def _try_to_write(self, flight: _Flight, digested: commits.Digested) -> None:
+    def _try_to_write(self, flight: Flight, digested: commits.Digested) -> None:
         pack = flight.pack
         if pack is not None and not self._store.exists(pack.id):
             # The pack has been removed since: the database may have been away for long.
@@ -322,6 +328,12 @@ class Committer:
             with self._recorder.jobs.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
+        self._record(flight, digested)
+
+    def _record(
+        self, flight: Flight, digested: commits.Digested, others: Sequence[Pack] = ()
+    ) -> None:
+        """Add the node of a flight whose tensors are stored, ``others`` in packs of other ranks."""
         carried_states = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in carried_states]
         node, is_named = commits.record(
@@ -333,6 +345,7 @@ class Committer:
             carried,
             self._actor,
             self.saves.as_dict(flight.due),
+            others,
         )
         if flight.pack is not None and is_named:
             self._watch.newest = flight.pack.id

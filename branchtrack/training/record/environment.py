@@ -17,7 +17,7 @@ import torch
 
 from branchtrack import __version__, redaction, scripts
 from branchtrack.core import variables
-from branchtrack.errors import InvalidInput
+from branchtrack.training.ranks.models import group_size
 
 #: Variables that change what a training computes; a resumed process gets them again.
 _VARIABLES = (
@@ -44,6 +44,8 @@ def describe() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
     facts |= _versions()
+    if (size := group_size() or 1) > 1:
+        facts["world_size"] = size
     more = {"git": _git_commit(), "script": _SCRIPT}
     return facts | {name: value for name, value in more.items() if value}
 
@@ -100,29 +102,6 @@ def script_name() -> str:
         parts = [component for component in spec.name.split(".") if component != "__main__"]
         return parts[-1] if parts else "run"
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "run"
-
-
-def world_size() -> int:
-    """Return how many processes train together, according to the launcher or torch."""
-    launcher_size = int(os.environ.get("WORLD_SIZE") or 1)
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return max(launcher_size, distributed.get_world_size())
-    return launcher_size
-
-
-def refuse_distributed(count: int) -> None:
-    """Refuse to train as one of several processes.
-
-    Raises:
-        InvalidInput: ``count`` is more than one.
-    """
-    if count > 1:
-        raise InvalidInput(
-            "WORLD_SIZE",
-            count,
-            "1: random state and data position are per process, which is not supported yet",
-        )
 
 
 @cache

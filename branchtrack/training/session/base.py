@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import leftovers
 from branchtrack.core.builtin_settings import RESHUFFLE, SEED, STOP_AT
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
@@ -95,6 +96,11 @@ class BaseSession:
         with self._database.read() as connection:
             return query(connection, *arguments)
 
+    @property
+    def database_name(self) -> str:
+        """The name of the database that packs in the store are marked with."""
+        return leftovers.database_name(self._database, self.store)
+
     def ready(self, point: Point) -> None:
         """Do nothing: training begins."""
 
@@ -157,6 +163,9 @@ class UnrecordedSession(BaseSession):
         """Do nothing: nothing was expected."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Do nothing: it was logged when this was trained first."""
+
+    def log_each(self, step: int, values: Mapping[str, Any]) -> None:
         """Do nothing: it was logged when this was trained first."""
 
     def note_evaluation(self, step: int) -> None:

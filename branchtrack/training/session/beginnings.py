@@ -21,6 +21,7 @@ from branchtrack.core.names import NAME_RULE, as_name, new_id
 from branchtrack.core.records import Branch, Launch, NewNode, Node, Run, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.orders import launches, ordering
+from branchtrack.training.ranks.models import group_size
 from branchtrack.training.record import environment
 from branchtrack.training.session import ordinals
 from branchtrack.training.session.ordinals import Training
@@ -202,4 +203,10 @@ def _command(home: Path) -> dict[str, Any] | None:
 
 def shown_command() -> str:
     """Return the command of this process as a user would type it, without secrets."""
-    return shlex.join([Path(sys.executable).name, *redaction.redacted(sys.orig_argv[1:])])
+    words = redaction.redacted(sys.orig_argv[1:])
+    if (group_size() or 1) > 1:
+        # The launcher starts the interpreter by itself.
+        processes = os.environ.get("LOCAL_WORLD_SIZE") or str(group_size())
+        script = [word for word in words if word != "-u"]
+        return shlex.join(["torchrun", "--nproc-per-node", processes, *script])
+    return shlex.join([Path(sys.executable).name, *words])

@@ -31,12 +31,16 @@ from branchtrack.db.orders import launches, ordering
 from branchtrack.db.schema import prepare
 from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
+from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
 from branchtrack.training.session.base import Base, origin, reshuffles
 from branchtrack.training.session.continuation import Line
 from branchtrack.training.session.ordinals import Order, Process, Training
 from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.ranks import connection as ranks
+from branchtrack.training.session.ranks import opening as rank_opening
+from branchtrack.training.session.ranks.lead import Lead
 from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.session.session import Session
 from branchtrack.training.session.unrecorded.merging import open_merge
@@ -109,11 +113,53 @@ def open_session(
         BranchTaken: another process trains the branch to continue.
         LaunchFailed: a training before the requested one cannot be passed over.
     """
+    channel = ranks.connect()
+    if channel is None:
+        return _checked(_open(name, resume, output))
+    order = ordinals.this_process().order
+    if order is not None and order.trial is not None:
+        # Each rank compares what it holds.
+        return _open(name, resume, output, channel=channel)
+    if not channel.leads:
+        return rank_opening.follow(channel, name or environment.script_name())
+    lead = Lead(channel)
+    try:
+        lead.wait_for_all(rank_opening.BEGIN_SECONDS)
+        session = _checked(_open(name, resume, output, lead))
+        rank_opening.tell(channel, session)
+    except BaseException as error:
+        channel.leave(str(error), failed=True)
+        raise
+    return session
+
+
+def _checked(session: TrainingSession) -> TrainingSession:
+    """Return a session, unless as many processes as its node continues with were not started."""
+    if session.records and session.base is not None and session.base.mode == "exact":
+        try:
+            ranks.check_size(session.base.fork.settings)
+        except InvalidInput as error:
+            session.close("failed", str(error))
+            raise
+    return session
+
+
+def _open(
+    name: str | None,
+    resume: Resumption | None,
+    output: str | None,
+    lead: Lead | None = None,
+    channel: Channel | None = None,
+) -> TrainingSession:
+    """Return the session of this process, which with a ``lead`` is that of all ranks.
+
+    ``channel``: it is one of several, each of which opens its own.
+    """
     settings = configuration.load()
     process = ordinals.this_process()
     training = process.next(name or environment.script_name())
     database, store = Database(settings.database_url), open_store(settings.store)
-    opening = _Opening(database, store, process, training, output)
+    opening = _Opening(database, store, process, training, output, lead, channel)
     opens = partial(prepare, database, settings, create=True)
     try:
         try:
@@ -138,6 +184,8 @@ class _Opening:
     process: Process
     training: Training
     output: str | None
+    lead: Lead | None = None
+    channel: Channel | None = None
 
     def needs_record(self, resume: Resumption | None) -> bool:
         """Return whether what to train is unknown while the record cannot be read."""
@@ -168,7 +216,7 @@ class _Opening:
             self.process.order, self.process.alone = None, order.alone
             self.process.id = run.training.get("process", self.process.id)
             if order.trial is not None:
-                return open_replay(self.database, self.store, order.trial)
+                return open_replay(self.database, self.store, order.trial, self.channel)
             if order.merge is not None:
                 return open_merge(self.database, self.store, order.merge)
             return self._launched(order)
@@ -189,7 +237,7 @@ class _Opening:
             is_first = runs.get_branch(connection, launch.branch_id).start_node_id is None
         beginning = beginnings.Launched(launch, self._home, is_first)
         started_by = (launch.id, order.rewind) if order.rewind else None
-        return Session(self.database, self.store, base, beginning, started_by)
+        return Session(self.database, self.store, base, beginning, started_by, self.lead)
 
     def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> TrainingSession:
         """Pass over a training that comes before the requested one."""
@@ -226,7 +274,8 @@ class _Opening:
         assert line.head is not None
         with self.database.read() as connection:
             stored = nodes.checkpoint(connection, line.head.state_digest)
-        base = Base(line.head, commits.load(self.store, stored, line.head), line.head)
+        rank = 0 if self.channel is None else self.channel.rank
+        base = Base(line.head, commits.load(self.store, stored, line.head, rank), line.head)
         return PassedOver(
             self.database, self.store, base, str(self.training), line.segment, refuse, ended
         )
@@ -248,7 +297,7 @@ class _Opening:
         beginning = beginnings.NewBranch(
             node, changes, mode, name, self.training, self._home, self.output
         )
-        return Session(self.database, self.store, base, beginning)
+        return Session(self.database, self.store, base, beginning, lead=self.lead)
 
     def _of_command(self, says_so: bool) -> TrainingSession:
         """Return the session that continues what the command began if requested, else a new run."""
@@ -298,12 +347,12 @@ class _Opening:
         with self.database.read() as connection:
             base = _base(connection, self.store, _planned(planned), mode)
         beginning = beginnings.SameBranch(line.branch, line.segment, head, planned)
-        return Session(self.database, self.store, base, beginning)
+        return Session(self.database, self.store, base, beginning, lead=self.lead)
 
     def new_run(self) -> Session:
         """Return the session of a new run."""
         beginning = beginnings.NewRun(self.training, self._home, self.output)
-        return Session(self.database, self.store, None, beginning)
+        return Session(self.database, self.store, None, beginning, lead=self.lead)
 
     def _told_end(self, order: Order, status: str, error: str | None) -> None:
         if status == "failed":

@@ -193,7 +193,9 @@ class Affects:
 
 
 #: Settings that determine which samples make the first batch, or how they are made.
-_OF_BATCH = frozenset(("batch_size", "gradient_accumulation_steps", "seed", "reshuffle", "accept"))
+_OF_BATCH = frozenset(
+    "batch_size gradient_accumulation_steps world_size seed reshuffle accept".split()
+)
 #: Settings that no forward pass before the next update uses.
 _OF_STEP = frozenset(
     """lr weight_decay betas eps momentum max_grad_norm lr_scheduler_type lr_scheduler_kwargs

@@ -127,6 +127,9 @@ class TrainingSession(Protocol):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step."""
 
+    def log_each(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record metrics at a step, of each process as a series of its own."""
+
     def note_evaluation(self, step: int) -> None:
         """Note that the loop itself has just evaluated, and logged what came of it."""
 

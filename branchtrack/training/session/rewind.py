@@ -155,17 +155,28 @@ class Rewinder:
         assert self.pending is not None
         (request, launch), self.pending = self.pending, None
         try:
-            with self._database.read() as connection:
-                recorded = runs.get_run(connection, launch.run_id).entry_point
-            entry_point = launch.entry_point or recorded
+            entry_point = self._command(launch)
             self._database.close()
-            exec_process(entry_point or {}, config.load(), launch, request)
+            exec_process(entry_point, config.load(), launch.id, request.id)
         except Exception as error:
             why = _words(error) or ""
             logger.error("branchtrack could not rewind: %s", why)
             self._started_by = launch.id, request.id
             self._answer("failed", why)
             self._end(launch.id, "failed", why)
+
+    def order_of_restart(self) -> dict[str, Any] | None:
+        """Return what another process of this training needs to restart, too; None if none does."""
+        if self.pending is None:
+            return None
+        request, launch = self.pending
+        ids = {"launch": launch.id, "request": request.id}
+        return {**ids, "entry_point": self._command(launch)}
+
+    def _command(self, launch: Launch) -> dict[str, Any]:
+        with self._database.read() as connection:
+            recorded = runs.get_run(connection, launch.run_id).entry_point
+        return launch.entry_point or recorded or {}
 
     def _answer(self, state: str, why: str | None) -> None:
         assert self._started_by is not None and self._started_by[1] is not None
@@ -183,9 +194,11 @@ class Rewinder:
 
 
 def exec_process(
-    entry_point: Mapping[str, Any], settings: Config, launch: Launch, request: Request
+    entry_point: Mapping[str, Any], settings: Config, launch: str, request: str
 ) -> None:
-    """Replace this process by the run's own command, which carries out ``launch``.
+    """Replace this process by the run's own command, which carries out a launch, by its id.
+
+    ``request`` is the id of the rewind that it answers.
 
     Returns only by raising.
 
@@ -197,8 +210,8 @@ def exec_process(
         **os.environ,
         **entry_point.get("env", {}),
         **settings.environment(),
-        LAUNCH_VARIABLE: launch.id,
-        REWIND_VARIABLE: request.id,
+        LAUNCH_VARIABLE: launch,
+        REWIND_VARIABLE: request,
         ALONE_VARIABLE: str(int(ordinals.this_process().alone)),
     }
     for stream in (sys.stdout, sys.stderr):

@@ -15,12 +15,13 @@ from typing import Any
 from branchtrack import config as configuration
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
-from branchtrack.core.records import Node
+from branchtrack.core.records import Node, Request
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
 from branchtrack.training.record import code, environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.health import HealthRecord
+from branchtrack.training.record.ranks.joint import JointCommitter
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.record.shards import ShardRecord
 from branchtrack.training.record.system_load import SystemLoad
@@ -28,6 +29,8 @@ from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.beginnings import Beginning
 from branchtrack.training.session.loop_control import LoopControl
+from branchtrack.training.session.ranks.lead import Lead
+from branchtrack.training.session.ranks.leading import Leading
 from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.session.segment_record import SegmentRecord
 from branchtrack.training.session.signals import Signals
@@ -36,6 +39,7 @@ from branchtrack.training.session.updates import Updates
 from branchtrack.training.settings import apply
 from branchtrack.training.steer import answers, execution
 from branchtrack.training.steer.answers import Answer, Expectation
+from branchtrack.training.steer.effects import Verdict
 
 logger = logging.getLogger("branchtrack")
 
@@ -43,7 +47,8 @@ logger = logging.getLogger("branchtrack")
 class Session(Updates):
     """One segment, from opening the database to the last record; a `protocol.TrainingSession`.
 
-    ``prepare`` opens the home of a new run, again if it could not be opened.
+    ``prepare`` opens the home of a new run, again if it could not be opened. With a ``lead`` it is
+    rank 0 of several processes, which follow it.
     """
 
     records = True
@@ -55,8 +60,10 @@ class Session(Updates):
         base: Base | None,
         beginning: Beginning | None = None,
         started_by: tuple[str, str | None] | None = None,
+        lead: Lead | None = None,
     ) -> None:
         super().__init__(database, store, base)
+        self._lead = None if lead is None else Leading(lead, self)
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self.prepare: Callable[[], None] = lambda: None
         self._is_signal_recorded = False
@@ -88,6 +95,8 @@ class Session(Updates):
     def is_called(self) -> bool:
         """Whether the loop should reach a control point at once."""
         recorder = self.recorder
+        if recorder is not None and self._lead is not None:
+            return self._lead.is_due(recorder.step, save=False)
         return self._control.stop_asked or (
             recorder is not None
             and (
@@ -95,6 +104,11 @@ class Session(Updates):
                 or recorder.inbox.is_reached(recorder.step, self._metrics)
             )
         )
+
+    @property
+    def stop_step(self) -> int | None:
+        """The step at which this process was to stop; None for nowhere, or once it has."""
+        return self._stop.step
 
     @property
     def rewinds(self) -> bool:
@@ -105,6 +119,10 @@ class Session(Updates):
     def _segment_record(self) -> SegmentRecord:
         assert self._record is not None
         return self._record
+
+    def order_of_restart(self) -> dict[str, Any] | None:
+        """Return what other ranks need to restart with this one; None if it does not."""
+        return None if self.signals.received else self._rewinder.order_of_restart()
 
     def own_branch(self) -> str | None:
         """Return the name of the branch, unless it is the one that its run began with."""
@@ -171,17 +189,23 @@ class Session(Updates):
         if self.signals.received:
             self._interrupt()
         head = self.base.fork.id if self.base else None
-        self._committer = Committer(
-            self._database, self.store, self.recorder, segment, head, self.actor
-        )
+        parts = self._database, self.store, self.recorder, segment, head, self.actor
+        if self._lead is None:
+            self._committer = Committer(*parts)
+        else:
+            self._committer = JointCommitter(self._lead.channel, *parts)
+            self._lead.begin(point.step)
 
     def ready(self, point: Point) -> None:
         """Carry out what was scheduled for the step at which this training begins, before it."""
         recorder = self.recorder
-        if recorder is None or recorder.inbox.next_step > point.step:
+        if recorder is None:
             return
-        # What the node's own continuation was is no measure for the first update any more.
-        self.reference = None
+        if recorder.inbox.next_step <= point.step:
+            # What the node's own continuation was is no measure for the first update any more.
+            self.reference = None
+        elif self._lead is None:
+            return
         self.control_point(point, save=False, final=False)
 
     def commit_root(self, point: Point, about: str) -> None:
@@ -217,6 +241,10 @@ class Session(Updates):
                 "metric", "not recorded", self.actor, step, payload={"names": dict(fresh)}
             )
 
+    def log_each(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record metrics at a step, of each process as a series of its own."""
+        self.log(step, {f"{name}/rank0": value for name, value in values.items()})
+
     def _log_evaluation(self, step: int, values: Mapping[str, Any]) -> None:
         self.log(step, values)
         self.note_evaluation(step)
@@ -244,6 +272,8 @@ class Session(Updates):
         """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
+        if self._lead is not None:
+            return self._lead.is_due(recorder.step, save=save)
         inbox = recorder.inbox
         if inbox.waiting or save or self._control.stop_asked:
             return True
@@ -271,6 +301,8 @@ class Session(Updates):
             came = inbox.wait(intervals.PAUSE_SECONDS)
             if came or inbox.is_reached(point.step, self._metrics):
                 self._answer(point, (), save=False, final=False)
+        if self._lead is not None:
+            self._lead.end_meeting(point.step)
 
     def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
         """Answer what waits at this moment."""
@@ -280,29 +312,35 @@ class Session(Updates):
             self.signals.answer()
             # Training that has reached its end is not cut short by it.
             self._control.stop_asked = self.stop_asked or not final
+        elif self._lead is not None and self._lead.is_ended_elsewhere:
+            self._control.stop_asked = self.stop_asked or not final
         saves = self.committer.saves
         if save:
             saves.ask(point.step)
         is_stop = self._stop.is_reached(point.step)
-        replies = [
-            self._control.execute(request, point, self.actions, final=final or is_stop)
-            for request in pending
-        ]
+        replies = [self._execute(request, point, final or is_stop) for request in pending]
         answers.supersede(replies)
         if self._shards is not None:
             self._shards.store(point.live.data)
-        words = self._make_stop(point, final=final) if is_stop else ""
         changes = (*answers.changes(replies), *execution.remarks(replies))
-        ends = final or self.stop_asked
+        ends = final or self.stop_asked or is_stop
+        is_new = self.committer.committed != point.step
+        wants_node = any(reply.makes_node for reply in replies)
+        commits = bool(changes or wants_node or ((saves.owed is not None or ends) and is_new))
+        if self._lead is not None:
+            evaluates = is_stop and self._evaluates_at_stop(point.step)
+            is_held = self._control.is_held(point.step) and not ends
+            self._lead.go(
+                ends=ends, evaluates=evaluates, commits=commits, held=is_held, alike=not changes
+            )
+        words = self._make_stop(point, final=final) if is_stop else ""
         is_last = ends and not self._control.suspends
         kind = "final" if is_last else "intervention" if changes else "checkpoint"
-        wants_node = any(reply.makes_node for reply in replies)
         durable_nodes: list[Node] = []
-        is_new = self.committer.committed != point.step
-        if changes or wants_node or ((saves.owed is not None or ends) and is_new):
-            message = "; ".join(
-                text for text in (answers.message(replies), words, self.signals.words) if text
-            )
+        if commits:
+            elsewhere = "" if self._lead is None else self._lead.signal_words
+            said = answers.message(replies), words, self.signals.words or elsewhere
+            message = "; ".join(text for text in said if text)
             durable_nodes = self.committer.commit(
                 point, kind, self._metrics, changes, replies, message
             )
@@ -317,14 +355,26 @@ class Session(Updates):
 
     def _make_stop(self, point: Point, *, final: bool) -> str:
         """End training here, evaluated first if it can be; return what is said of it."""
-        # After a signal there is no time for it.
-        evaluates = self.evaluates and not self.signals.received
-        if evaluates and self._stop.lacks_evaluation(point.step):
+        if self._evaluates_at_stop(point.step):
             self._control.evaluate_at_end(point, self._stop.logged(point.step))
         self._stop.step = None
         # Training that has reached its end is not cut short by it.
         self._control.stop_asked = self.stop_asked or not final
         return f"Stopped at step {point.step}, as this resume was to (stop_at)."
+
+    def _evaluates_at_stop(self, step: int) -> bool:
+        # After a signal there is no time for it.
+        return bool(
+            self.evaluates and not self.signals.received and self._stop.lacks_evaluation(step)
+        )
+
+    def _execute(self, request: Request, point: Point, final: bool) -> Answer:
+        """Execute a request, on every rank if there are several."""
+
+        def run(asked: Request) -> Answer:
+            return self._control.execute(asked, point, self.actions, final=final)
+
+        return run(request) if self._lead is None else self._lead.execute(request, point, run)
 
     def _expect(self, replies: Sequence[Answer], point: Point, durable_nodes: list[Node]) -> None:
         """Expect of the next update the settings that were changed.
@@ -341,6 +391,16 @@ class Session(Updates):
         self.expecting = answers.merged(self.expecting, later)
         reverted = [answer for answer in before if answer.state == "superseded"]
         self._segment_record.supersede(reverted, point.step)
+
+    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
+        return seen if self._lead is None else self._lead.seen_by_all(step, seen)
+
+    def _record_effect(
+        self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
+    ) -> None:
+        if self._lead is not None:
+            verdicts, effective = self._lead.effect_on_all(verdicts, effective)
+        super()._record_effect(expected, verdicts, effective)
 
     def when_durable(self, job: Callable[[str], None]) -> None:
         """Call ``job`` with the newest node's id, from the recorder's thread, after its commit."""
@@ -374,6 +434,8 @@ class Session(Updates):
         """
         if self.witness is not None:
             self.witness.detach()
+        if self._lead is not None:
+            status, error = self._lead.closing(status, error)
         if self._shards is not None:
             self._shards.close()
         if self._load is not None:
@@ -395,6 +457,8 @@ class Session(Updates):
             self.signals.off()
         if self._health is not None:
             self._health.close()
+        if self._lead is not None:
+            self._lead.leave(failed=status == "failed")
         self._rewinder.record_end(status, error)
         if self.rewinds and self.signals.received:
             self._rewinder.give_up(self.signals.words)

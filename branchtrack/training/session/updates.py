@@ -70,10 +70,17 @@ class Updates(BaseSession):
         parts |= base.parts
         expected = apply.expected(live, fork.settings if is_exact else base.overrides)
         self.expecting = Expectation(expected, apply.read_groups(live), [], parts, [fork])
-        with self._database.read() as connection:
-            self.reference = restoration.reference(connection, fork, weights_only=not is_exact)
+        self.reference = self._reference(fork, weights_only=not is_exact)
         self.strict = base.strict
         self.watch([fork] if is_exact else [])
+
+    def _reference(self, fork: Node, *, weights_only: bool) -> Reference | None:
+        with self._database.read() as connection:
+            return restoration.reference(connection, fork, weights_only=weights_only)
+
+    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
+        """Return what all processes of this training have seen of update ``step``."""
+        return seen
 
     @property
     def is_reading(self) -> bool:
@@ -124,7 +131,7 @@ class Updates(BaseSession):
         with suppress(Exception):
             # An error in the script's objects while they are inspected must not affect training.
             numbers = live.attributes.numbers() if live.attributes is not None else {}
-        seen = witness.close(step, numbers, live.model)
+        seen = self._seen_by_all(step, witness.close(step, numbers, live.model))
         reference, self.reference = self.reference, None
         compared = None
         if reference is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from branchtrack.errors import CheckpointMismatch
+from branchtrack.training.ranks.models import SHARDED, class_name, is_sharded
 from branchtrack.training.settings import modules
 
 #: The name under which a script's record has it.
@@ -40,6 +41,8 @@ def of(model: torch.nn.Module) -> dict[str, str]:
         return {}
     for name in {type(module).__name__ for module in modules.dropouts(model).values()}:
         text = re.sub(rf"\b{re.escape(name)}\(p=[^,)]*(, )?", f"{name}(", text)
+    for kind in {type(module).__name__ for module in model.modules() if is_sharded(module)}:
+        text = re.sub(rf"\b{re.escape(kind)}\(", f"{kind.removeprefix(SHARDED)}(", text)
     text = _SET.sub(_sorted, _ADDRESS.sub("", text))
     if len(text) > _LONGEST:
         text = f"modules of digest {hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -74,7 +77,7 @@ def summary(model: torch.nn.Module) -> str:
     """Return one line on a model, or on several in a ModuleDict: classes and size."""
     count = sum(parameter.numel() for parameter in model.parameters())
     models = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
-    return f"{' and '.join(type(module).__name__ for module in models)}, {count:,} parameters"
+    return f"{' and '.join(map(class_name, models))}, {count:,} parameters"
 
 
 def difference(current: str, recorded: str) -> tuple[str, str | None, str | None]:

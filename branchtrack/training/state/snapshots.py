@@ -17,24 +17,33 @@ import torch
 from branchtrack.checkpoints.tensors import decode, dtype_name, encode
 from branchtrack.training import rng
 from branchtrack.training.export import requirements
+from branchtrack.training.ranks.models import class_name, group_rank
 from branchtrack.training.settings import modules
 from branchtrack.training.settings.live import Live
-from branchtrack.training.state import gradients, optimizers
+from branchtrack.training.state import gradients, optimizers, pieces
 from branchtrack.training.state.buffers import Buffers
 from branchtrack.training.state.mismatch import must_match
 from branchtrack.training.state.optimizers import parameter_names as parameter_names
 
+#: The key of a state, as one rank resumes it, that was trained with fewer ranks.
+NEW_RANK = "new_rank"
 #: Parts of a configuration that record what saved it, and are written at each save.
 _OF_CLASSES = ("architectures", "dtype", "model_type")
 
 
 @dataclass
 class Snapshot:
-    """A captured state: host tensors by name, JSON, and the optimizer's group settings."""
+    """A captured state: host tensors by name, JSON, and the optimizer's group settings.
 
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    ``layouts`` says of sharded tensors which rows this rank holds. Of a state that was read back
+    such tensors are `pieces.StoredPieces`, until `pieces.fitted` makes them what a model needs.
+    """
+
+    tensors: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     param_groups: list[dict[str, Any]] = field(default_factory=list)
+    layouts: dict[str, pieces.Layout] = field(default_factory=dict)
+    is_fitted: bool = False
 
 
 def capture(
@@ -51,7 +60,9 @@ def capture(
         CheckpointMismatch: something in it cannot be stored without pickle.
     """
     stored = live.model.state_dict()
+    layouts: dict[str, pieces.Layout] = {}
     model = {f"model/{name}": t for name, t in model_tensors(live.model, stored).items()}
+    model = pieces.apart(model, layouts)
     for name, tensor in model.items():
         dtype_name(name, tensor)
     state: dict[str, Any] = {}
@@ -76,12 +87,12 @@ def capture(
         left_out = requirements.transient(live.model, stored)
         state.update({requirements.KEY: what} if what else {})
         state.update({requirements.TRANSIENT: left_out} if left_out else {})
-        return tensors
+        return pieces.apart(tensors, layouts)
 
     copied = buffers.copy(model, rest)
     if buffers.aliases:
         state["aliases"] = buffers.aliases
-    return Snapshot(copied, state, settings)
+    return Snapshot(copied, state, settings, layouts)
 
 
 def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
@@ -93,13 +104,21 @@ def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
     Raises:
         CheckpointMismatch: the model, optimizer or scheduler is of another shape.
     """
-    tensors, state = snapshot.tensors, snapshot.state
+    tensors, state = fit(live.model, snapshot), snapshot.state
     requirements.adopt(live.model, state, tensors)
     give_weights(live.model, snapshot)
     _restore_flags(live.model, state["modules"])
     optimizers.restore(live, state["optimizer"], tensors, snapshot.param_groups)
     optimizers.restore_schedule(live, state["scheduler"], tensors)
     return loop_state(snapshot)
+
+
+def fit(model: torch.nn.Module, snapshot: Snapshot) -> dict[str, torch.Tensor]:
+    """Make a snapshot's tensors what a model needs, once; see `pieces.fitted`."""
+    if not snapshot.is_fitted:
+        snapshot.tensors = pieces.fitted(snapshot.tensors, model)
+        snapshot.is_fitted = True
+    return snapshot.tensors
 
 
 def loop_state(snapshot: Snapshot) -> dict[str, Any]:
@@ -122,6 +141,7 @@ def restore_whole_model(model: torch.nn.Module, snapshot: Snapshot) -> None:
     Raises:
         CheckpointMismatch: the model is of another shape.
     """
+    fit(model, snapshot)
     give_weights(model, snapshot)
     _restore_flags(model, snapshot.state["modules"])
     restore_config(model, snapshot)
@@ -142,7 +162,7 @@ def restore_gradients(live: Live, snapshot: Snapshot) -> None:
     Raises:
         CheckpointMismatch: a gradient of a parameter that the model does not have.
     """
-    gradients.restore(live.model, snapshot.tensors)
+    gradients.restore(live.model, fit(live.model, snapshot))
 
 
 def random_state(snapshot: Snapshot, seed: int | None = None) -> dict[str, Any]:
@@ -151,9 +171,15 @@ def random_state(snapshot: Snapshot, seed: int | None = None) -> dict[str, Any]:
     With a ``seed`` it is the state of generators that are seeded with it; they are seeded, too.
     """
     if seed is not None:
-        rng.seed_all(seed)
+        rng.seed_all(seed + group_rank())
         return rng.capture()
     states: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
+    if NEW_RANK in snapshot.state:
+        # What it draws must be another's than rank 0's, and the same each time.
+        with rng.preserved():
+            rng.restore(states)
+            rng.seed(int(torch.randint(2**62, ())), snapshot.state[NEW_RANK])
+            return rng.capture()
     return states
 
 
@@ -212,6 +238,6 @@ def model_config(model: Any) -> dict[str, Any]:
     for name in ("transformers_version", "_name_or_path"):
         config.pop(name, None)
     # These two are written into the configuration of a model whenever it is saved.
-    config["architectures"] = [type(model).__name__]
+    config["architectures"] = [class_name(model)]
     dtype = getattr(model, "dtype", None)
     return {**config, "dtype": str(dtype).removeprefix("torch.")} if dtype else config

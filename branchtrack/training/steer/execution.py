@@ -55,18 +55,11 @@ def execute(request: Request, scene: Scene) -> Answer:
 
     Conditions are checked first, where nothing can come in between.
     """
+    refused = refusal(request, scene.live, scene.step)
+    if refused is not None:
+        return refused
     answer = Answer(request)
     try:
-        late = preconditions.overdue(request.conditions, step=scene.step, now=time.time())
-        if late:
-            answer.state, answer.error = "expired", late
-            return answer
-        unmet = request.conditions.get("only_if") and preconditions.unmet(
-            request.conditions, apply.read_all(scene.live, details=True)
-        )
-        if unmet:
-            answer.state, answer.error = "failed", f"{unmet} Nothing was changed."
-            return answer
         if INTERVENTIONS[request.kind].awaits_of(request.requested) == "answer":
             answer.state = "done"
         EXECUTORS[request.kind](answer, scene)
@@ -78,6 +71,22 @@ def execute(request: Request, scene: Scene) -> Answer:
         # sys.exit() in an action ends that action, not the training.
         fail(answer, error)
     return answer
+
+
+def refusal(request: Request, live: Live, step: int) -> Answer | None:
+    """Return the answer to a request that comes too late, or whose conditions do not hold."""
+    late = preconditions.overdue(request.conditions, step=step, now=time.time())
+    if late:
+        return Answer(request, "expired", late)
+    if not request.conditions.get("only_if"):
+        return None
+    try:
+        unmet = preconditions.unmet(request.conditions, apply.read_all(live, details=True))
+    except Exception as error:
+        answer = Answer(request)
+        fail(answer, error)
+        return answer
+    return Answer(request, "failed", f"{unmet} Nothing was changed.") if unmet else None
 
 
 def replay(request: Request, live: Live, actions: Actions) -> None:

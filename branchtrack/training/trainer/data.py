@@ -68,6 +68,11 @@ class TrainerPosition:
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
 
+    @property
+    def divided(self) -> int:
+        """Among how many processes the order is divided."""
+        return 1 if self.tracked is None else self.tracked.divided
+
     def redrawn_by(self, stored: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         """Convert a stored position; see `position.LoaderPosition.redrawn_by`."""
         return dict(stored) if self.tracked is None else self.tracked.redrawn_by(stored, seeds)

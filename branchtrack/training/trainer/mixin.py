@@ -30,7 +30,6 @@ No loop is copied: callbacks, public methods, and overrides of `_save_checkpoint
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from functools import cache, partial
@@ -43,7 +42,6 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.record import shards
-from branchtrack.training.record.environment import refuse_distributed
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import resumption
 from branchtrack.training.trainer import (
@@ -96,7 +94,6 @@ class BranchTrackMixin(Declarations, NodeLoading):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
         self._bt_script: dict[str, Any] = {}
         self._bt_schedule: dict[str, Any] | None = None
@@ -137,7 +134,6 @@ class BranchTrackMixin(Declarations, NodeLoading):
         Raises:
             KeyboardInterrupt, SystemExit: after a signal that the script has no handler for.
         """
-        refuse_distributed(self.args.world_size)
         session, resume_from_checkpoint = opening.open_session(
             self,
             resume_from_checkpoint,

@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 from branchtrack.core.builtin_settings import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
-from branchtrack.training.data import redraws
+from branchtrack.training.data import division, redraws
 from branchtrack.training.data.growth import LENGTH, place_words
 from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
@@ -142,6 +142,8 @@ def resume_position(trainer: BranchingTrainer, base: Base) -> None:
         elif base.reshuffles:
             stored = position.redrawn_by(stored, base.reshuffles)
             base.parts.update(redraws.parts(stored, _data(base)))
+        words = division.words(stored, position.divided)
+        base.parts.update({"data position": words} if words else {})
         position.resume(stored, _random(base), base.seed)
 
 
@@ -153,7 +155,9 @@ def restore(trainer: BranchingTrainer, base: Base) -> None:
     """
     live = live_objects(trainer)
     if base.mode == "weights":
-        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
+        base.parts.update(
+            weights.take(live.model, snapshots.fit(live.model, base.snapshot), base.overrides)
+        )
     else:
         if base.script is None:
             _check_settings(live, base.fork.settings)

@@ -27,6 +27,7 @@ from branchtrack.core.builtin_settings import (
 )
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
+from branchtrack.training.session.ranks import connection as ranks
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule, schedule_recipe
@@ -95,6 +96,7 @@ class TrainerSettings:
         """Return the settings of the loop that cannot be changed while it runs."""
         trainer = self._trainer
         values = {"batch_size": trainer._train_batch_size, "seed": trainer.args.seed}
+        values |= ranks.settings()
         declared = self.declared
         values |= {
             n: self.read(n) for n in (MAX_STEPS.name, ACCUMULATION.name) if n not in declared

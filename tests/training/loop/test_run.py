@@ -416,15 +416,23 @@ def test_data_without_batches_is_refused(home: Home) -> None:
         next(run.batches())
 
 
-def test_one_of_several_processes_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_that_form_no_group_are_refused(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InvalidInput, match="per process"):
+    with pytest.raises(InvalidInput, match="init_process_group"):
         begin(home)
-    monkeypatch.delenv("WORLD_SIZE")
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
-    with pytest.raises(InvalidInput, match="per process"):
-        begin(home)
+
+
+def test_values_of_each_process_are_series_of_their_own(home: Home) -> None:
+    run, _, _ = begin(home)
+    with run:
+        run.log(loss=1.0)
+        run.log(loss=1.0, rank="all")
+        with pytest.raises(InvalidInput, match='"all"'):
+            run.log(loss=1.0, rank="1")
+    segment = home.segment("tiny/main").id
+    assert list(home.points("loss/rank0", segment).values()) == [1.0]
 
 
 def test_one_process_alone_goes_on_with_a_launch(home: Home) -> None:

@@ -18,7 +18,7 @@ from branchtrack.training.trainer import checkpoint_pointers
 from branchtrack.training.trainer.mixin import BranchTrackMixin
 from tests.matrices import some
 from tests.training import tiny
-from tests.training.callbacks import Do, Spy
+from tests.training.callbacks import Do
 from tests.training.homes import Home
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 2}
@@ -311,17 +311,6 @@ def test_a_training_that_failed_can_be_gone_on_with(home: Home) -> None:
     plain = Home(home.folder / "plain")
     plain.train(**SHORT)
     assert home.final(launch).state_digest == plain.final().state_digest
-
-
-def test_several_processes_are_refused_before_any_training(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spy = Spy()
-    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: [spy])
-    monkeypatch.setattr(type(trainer.args), "world_size", 2)
-    with pytest.raises(InvalidInput, match="WORLD_SIZE: 2"):
-        home.run(trainer)
-    assert spy.groups == []
 
 
 def test_a_batch_that_does_not_fit_in_memory_begins_anew(home: Home) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.manifest import Manifest, tensor_digest
 from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.sharded import whole_entries
 from branchtrack.checkpoints.tensors import to_bytes
 from branchtrack.core.forks import merges
 from branchtrack.core.forks.merges import Merge
@@ -34,7 +35,7 @@ from branchtrack.training.record.committer import Point
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base, UnrecordedSession, origin
 from branchtrack.training.session.unrecorded.replay import leave
-from branchtrack.training.state import averages, snapshots, weights
+from branchtrack.training.state import averages, pieces, snapshots, weights
 from branchtrack.training.state.snapshots import Snapshot
 
 #: Seconds that a merge waits for git.
@@ -54,12 +55,14 @@ def open_merge(database: Database, store: Store, text: str) -> MergeSession:
             of_a, of_b = _weights(connection, a), _weights(connection, b)
             trained, _ = origin(connection, a)
             script = segments.get(connection, trained.segment_id).script
-        entries = of_a.manifest["tensors"], of_b.manifest["tensors"]
+        entries = whole_entries(of_a.manifest), whole_entries(of_b.manifest)
         names = set(merges.averaged(*entries))
         if not names or merges.difference(*entries):
             raise ValueError(merges.difference(*entries) or "The weights are the same.")
         whole, other = commits.load(store, of_a, a), commits.load(store, _only(of_b, names), b)
-        tensors = averages.averaged(whole.tensors, other.tensors, names, order.weights)
+        weights_a = {name: pieces.whole(tensor) for name, tensor in whole.tensors.items()}
+        weights_b = {name: pieces.whole(tensor) for name, tensor in other.tensors.items()}
+        tensors = averages.averaged(weights_a, weights_b, names, order.weights)
         snapshot = Snapshot(tensors, merges.state_of(whole.state), a.param_groups)
         restored = merges.restored(a.id, b.id, order.weights, merges.taken_from_a(*entries))
         base = Base(a, snapshot, trained, "weights", script=script, parts=restored)
@@ -216,11 +219,12 @@ class MergeSession(UnrecordedSession):
 def _weights(connection: Connection, node: Node) -> StoredCheckpoint:
     """Return the checkpoint of a node as one that has its weights alone."""
     stored = nodes.checkpoint(connection, node.state_digest, need="weights")
-    listed = references.weights(stored.manifest)
-    return replace(stored, manifest={**stored.manifest, "tensors": listed})
+    return replace(stored, manifest=references.weights_alone(stored.manifest))
 
 
 def _only(stored: StoredCheckpoint, names: set[str]) -> StoredCheckpoint:
+    if "sharded" in stored.manifest:
+        return stored
     listed = [entry for entry in stored.manifest["tensors"] if entry[0] in names]
     return replace(stored, manifest={**stored.manifest, "tensors": listed})
 
@@ -232,7 +236,7 @@ def _must_hold(model: torch.nn.Module, expected: Manifest) -> None:
         CheckpointMismatch: one of them is not as expected.
     """
     live = {f"model/{name}": value for name, value in snapshots.model_tensors(model).items()}
-    recorded = {entry.name: entry.digest for entry in expected.entries}
+    recorded = {entry.name: entry.digest for entry in expected.whole}
     for name in sorted(live.keys() | recorded.keys()):
         digest = _digest(name, live[name]) if name in live else None
         if digest != recorded.get(name):

@@ -23,6 +23,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack import processes
+from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness
 from branchtrack.core.exactness import Trial
@@ -30,13 +32,15 @@ from branchtrack.core.records import Certificate, Node, StoredCheckpoint
 from branchtrack.db import certificates, nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.errors import CheckpointMismatch
+from branchtrack.errors import CheckpointMismatch, RankLost
+from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point
+from branchtrack.training.record.ranks import joint
 from branchtrack.training.session.base import Base, UnrecordedSession, origin, reshuffles
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
-from branchtrack.training.state import snapshots
+from branchtrack.training.state import shares, snapshots
 from branchtrack.training.state.buffers import Buffers
 from branchtrack.training.steer import execution
 
@@ -60,8 +64,10 @@ class ReplayPlan:
     changes: Mapping[int, list[Change]]
 
 
-def open_replay(database: Database, store: Store, text: str) -> ReplaySession:
-    """Return the session of a process that was started for a trial.
+def open_replay(
+    database: Database, store: Store, text: str, channel: Channel | None = None
+) -> ReplaySession:
+    """Return the session of a process that was started for a trial; of several each has one.
 
     Raises:
         CheckpointError, NotFound: before any training.
@@ -76,9 +82,9 @@ def open_replay(database: Database, store: Store, text: str) -> ReplaySession:
             script = segments.get(connection, trained.segment_id).script
             redrawn = reshuffles(connection, start)
             plan = _plan(connection, start, nodes.get(connection, trial.target))
-        snapshot = commits.load(store, stored, start)
+        snapshot = commits.load(store, stored, start, 0 if channel is None else channel.rank)
         base = Base(start, snapshot, trained, mode, overrides, script, reshuffles=redrawn)
-        return ReplaySession(database, store, base, trial, plan)
+        return ReplaySession(database, store, base, trial, plan, channel)
     except BaseException:
         database.close()
         traceback.print_exc()
@@ -95,9 +101,18 @@ class ReplaySession(UnrecordedSession):
     stop_asked = False
 
     def __init__(
-        self, database: Database, store: Store, base: Base, trial: Trial, plan: ReplayPlan
+        self,
+        database: Database,
+        store: Store,
+        base: Base,
+        trial: Trial,
+        plan: ReplayPlan,
+        channel: Channel | None = None,
     ) -> None:
         super().__init__(database, store, base)
+        self._channel, self._compared = channel, 0
+        if channel is not None:
+            channel.open()
         self._trial, self._plan = trial, plan
         self._start, self._reported_at = base.fork, 0.0
         self._watcher = trial.watcher or os.getppid()
@@ -141,7 +156,7 @@ class ReplaySession(UnrecordedSession):
         if step > self._start.step:
             # By now every part of it has been restored.
             self.release_snapshot()
-        if os.getppid() != self._watcher:
+        if not self._is_watched():
             self._abandon()
         if self._trial.progress and time.monotonic() - self._reported_at > _REPORT_SECONDS:
             self._reported_at = time.monotonic()
@@ -195,15 +210,40 @@ class ReplaySession(UnrecordedSession):
         self._over = True
         leave(1)
 
+    def _is_watched(self) -> bool:
+        if self._channel is None:
+            return os.getppid() == self._watcher
+        # Its parent is the launcher of all ranks.
+        return processes.is_alive(self._watcher)
+
     def _compare(self, point: Point) -> tuple[str, dict[str, Any] | None]:
         """Return the digest that training reached, and how its state differs from the node's."""
+        channel = self._channel
+        self._compared += 1
+        if channel is not None and not channel.leads:
+            return self._compare_part(channel, point)
         snapshot = snapshots.capture(point.live, point.extra(), Buffers())
         digested = commits.digests(snapshot)
         settings = {**point.live.fixed, **apply.read_all(point.live)}
         plan = self._plan
-        return digested[0].digest, state_diff.first(
+        if channel is not None:
+            recorded = Manifest.from_json(plan.stored.manifest)
+            digested = joint.compared(channel, self._compared, digested, snapshot.layouts, recorded)
+        difference = state_diff.first(
             self.store, plan.stored, plan.target, digested, settings, snapshot.param_groups
         )
+        if channel is not None:
+            channel.post(f"compared/{self._compared}", [digested[0].digest, difference])
+        return digested[0].digest, difference
+
+    def _compare_part(self, channel: Channel, point: Point) -> tuple[str, dict[str, Any] | None]:
+        """Give rank 0 what this rank holds, and return what that made of it."""
+        snapshot = shares.capture(point.live, point.extra(), Buffers(), channel.rank)
+        entries = commits.digests(snapshot)[0].entries
+        part = joint.Part(entries, snapshot.layouts, snapshot.state)
+        channel.post(f"compared/{self._compared}/{channel.rank}", part.to_json())
+        digest, difference = channel.wait(f"compared/{self._compared}", 0)
+        return digest, difference
 
     def _rebuild(self, point: Point) -> None:
         """Store the state if it is the recorded one, and exit; else note its digest.
@@ -225,9 +265,12 @@ class ReplaySession(UnrecordedSession):
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:
         """Write the certificate, and exit."""
+        if self._channel is not None and not self._channel.leads:
+            with suppress(RankLost):
+                self._channel.wait("concluded", 0)
+            self._over = True
+            leave(0)
         target, now = self._plan.target, environment.describe()
-        processes = int(os.environ.get("WORLD_SIZE") or 1)
-        now |= {"world_size": processes} if processes > 1 else {}
         certificate = Certificate(
             id=self._trial.certificate,
             run_id=target.run_id,
@@ -243,6 +286,8 @@ class ReplaySession(UnrecordedSession):
         )
         with self._database.transaction() as connection:
             certificates.add(connection, certificate, target.step)
+        if self._channel is not None:
+            self._channel.post("concluded", True)
         self._over = True
         self._database.close()
         leave(0)

@@ -1,0 +1,1 @@
+"""Nodes that several processes make together."""

@@ -1,0 +1,229 @@
+"""Rank 0's session among several: when the ranks meet, what they have seen, and who is lost.
+
+`lead` has what is said at meetings; this is what a session needs of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from branchtrack.core.records import Request
+from branchtrack.training.ranks.channel import Channel
+from branchtrack.training.ranks.gate import Gate
+from branchtrack.training.record.committer import Point
+from branchtrack.training.session.ranks import connection
+from branchtrack.training.session.ranks.lead import Lead
+from branchtrack.training.steer import execution
+from branchtrack.training.steer.answers import Answer
+from branchtrack.training.steer.effects import Verdict
+
+if TYPE_CHECKING:
+    from branchtrack.training.session.session import Session
+
+logger = logging.getLogger("branchtrack")
+
+#: Seconds in which the training thread has to end by itself once a rank is gone.
+_LOSS_SECONDS = 6.0
+#: Seconds that rank 0 waits for what others have seen of an update that all have made.
+_SEEN_SECONDS = 10.0
+#: What pending requests wait for that only the loop can say, at each update.
+_EACH_UPDATE = frozenset(("epoch", "metrics"))
+
+
+class Leading:
+    """What the session of rank 0 does in addition."""
+
+    def __init__(self, lead: Lead, session: Session) -> None:
+        self._lead, self._session = lead, session
+        self._closing = threading.Event()
+        self._read: dict[int, int] = {}
+        self._effects: dict[int, dict[int, Any]] = {}
+
+    @property
+    def channel(self) -> Channel:
+        """The channel to the other ranks."""
+        return self._lead.channel
+
+    @property
+    def is_ended_elsewhere(self) -> bool:
+        """Whether another rank received a signal that ends training."""
+        return self._lead.signal is not None
+
+    @property
+    def signal_words(self) -> str:
+        """Which signal another rank received, in words; empty if none did."""
+        if self._lead.signal is None:
+            return ""
+        rank, name = self._lead.signal
+        return f"{name} on rank {rank}"
+
+    def begin(self, step: int) -> None:
+        """Let the others begin, and watch them."""
+        branch = self._session.own_branch()
+        self.channel.post("begun", {"branch": branch})
+        self._lead.gate = Gate(self.channel, step)
+        self.channel.open(on_loss=self._lose, on_beat=self._look)
+
+    def is_due(self, step: int, *, save: bool) -> bool:
+        """Return whether the ranks meet at ``step``; announce what follows if they do not."""
+        assert self._lead.gate is not None
+        if save or self._session.stop_asked or self._lead.gate.is_meeting(step):
+            return True
+        self._announce(step)
+        return False
+
+    def execute(self, request: Request, point: Point, run: Callable[[Request], Answer]) -> Answer:
+        """Execute a request on every rank; its conditions are judged here alone."""
+        refused = execution.refusal(request, point.live, point.step)
+        return refused or self._lead.execute(request, point.live, run)
+
+    def go(self, *, ends: bool, evaluates: bool, commits: bool, held: bool, alike: bool) -> None:
+        """Say how training goes on from a meeting."""
+        restart = self._session.order_of_restart()
+        if restart is not None:
+            restart["group"] = connection.next_group()
+            os.environ.update(restart["group"])
+        self._lead.go(
+            held=held,
+            stop=ends,
+            evaluate=evaluates,
+            commit=commits,
+            alike=alike,
+            restart=restart,
+        )
+
+    def end_meeting(self, step: int) -> None:
+        """Let the others go that were held, and announce the next meeting."""
+        if self._lead.is_held:
+            self._lead.go(stop=self._session.stop_asked)
+        self._announce(step)
+
+    def _announce(self, step: int) -> None:
+        recorder, gate = self._session.recorder, self._lead.gate
+        assert recorder is not None and gate is not None
+        inbox, stop = recorder.inbox, self._session.stop_step
+        wanted = bool(inbox.waiting or inbox.awaits & _EACH_UPDATE)
+        known = min(inbox.next_step, math.inf if stop is None else stop)
+        gate.announce(step, wanted=wanted, known=known)
+
+    def seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
+        """Return the content of update ``step`` on all ranks as one; unknown if one is missing."""
+        others = self._lead.gathered(f"seen/{step}", _SEEN_SECONDS)
+        return _together([seen, *(others.get(rank) for rank in self.channel.others)])
+
+    def effect_on_all(
+        self, verdicts: Sequence[Verdict], effective: dict[str, Any]
+    ) -> tuple[list[Verdict], dict[str, Any]]:
+        """Return verdicts as far as all ranks agree; one that does not makes them ineffective."""
+        step, recorder = effective["step"], self._session.recorder
+        assert recorder is not None
+        if step not in self._effects:
+            with recorder.jobs.off_database():
+                self._effects = {step: self._lead.gathered(f"effect/{step}", _SEEN_SECONDS)}
+        others = self._effects[step]
+        for rank in self.channel.others:
+            said = others.get(rank)
+            if said is None or not said["obeyed"]:
+                effective = {**effective, "obeyed": False, "verified": False}
+            verdicts = [_agreed(verdict, rank, said) for verdict in verdicts]
+        return list(verdicts), effective
+
+    def closing(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """Note that the session ends; return its status and error with the rank that is lost."""
+        self._closing.set()
+        if status != "failed":
+            # The others end at the same control point; what they logged last comes before that.
+            self._lead.gathered("ended", _SEEN_SECONDS)
+            for rank in self.channel.others:
+                self._take_points(rank)
+            return status, error or self.signal_words or None
+        for rank in self.channel.others if not self._lead.lost else ():
+            why = self.channel.absence(rank)
+            if why:
+                self._lead.lost = f"Rank {rank}: {why}."
+        words = " ".join(text for text in (self._lead.lost, error) if text)
+        self.channel.leave(words, failed=True)
+        return status, words or None
+
+    def leave(self, *, failed: bool) -> None:
+        """End rank 0's part, once the others have ended theirs."""
+        self._lead.leave("failed" if failed else "")
+
+    def _look(self) -> None:
+        """Look, about once a second, for what the others have to say by themselves."""
+        recorder = self._session.recorder
+        if recorder is None:
+            return
+        if self._lead.look():
+            recorder.inbox.interrupt()
+        for rank in self.channel.others:
+            self._take_points(rank)
+
+    def _take_points(self, rank: int) -> None:
+        recorder = self._session.recorder
+        assert recorder is not None
+        while True:
+            number = self._read.get(rank, 0) + 1
+            points = self.channel.peek(f"points/{rank}/{number}")
+            if points is None:
+                return
+            self._read[rank] = number
+            self.channel.forget(f"points/{rank}/{number}")
+            for step, values in points:
+                recorder.log(step, values)
+
+    def _lose(self, rank: int, why: str) -> None:
+        """Record the end of a training that a rank is missing from, if it does not end by itself.
+
+        Its thread may wait for that rank in a collective, from where nothing calls it back.
+        """
+        self._lead.lost = f"Rank {rank}: {why}."
+        logger.error("branchtrack: rank %d is gone: %s. Training ends.", rank, why)
+        if self._closing.wait(_LOSS_SECONDS):
+            return
+        self._session.close("failed", "It did not end by itself.")
+        os._exit(1)
+
+
+def _agreed(verdict: Verdict, rank: int, said: Mapping[str, Any] | None) -> Verdict:
+    if verdict.state != "verified":
+        return verdict
+    other = None if said is None else said["verdicts"].get(verdict.answer.request.id)
+    if other is not None and other[0] == "verified":
+        return verdict
+    why = "it has not said what it used." if other is None else other[2]
+    effective = {**verdict.effective, "verified": False, "rank": rank}
+    if other is not None:
+        effective["on_rank"] = other[1]
+    return replace(verdict, state="ineffective", effective=effective, error=f"Rank {rank}: {why}")
+
+
+def _together(seen: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return what ranks have seen of one update as one: digests of digests, losses in order."""
+    first = seen[0]
+    assert first is not None
+    known = [each for each in seen if each is not None]
+    if len(known) < len(seen):
+        return {**first, "batch": None, "losses": [], "before_step": 0, "weights": None}
+    before = [loss for each in known for loss in each["losses"][: each["before_step"]]]
+    after = [loss for each in known for loss in each["losses"][each["before_step"] :]]
+    return {
+        **first,
+        "batch": _digest([each["batch"] for each in known]),
+        "losses": [*before, *after],
+        "before_step": len(before),
+        "weights": _digest([each["weights"] for each in known]),
+    }
+
+
+def _digest(digests: Sequence[str | None]) -> str | None:
+    if None in digests:
+        return None
+    return hashlib.sha256("".join(map(str, digests)).encode()).hexdigest()
