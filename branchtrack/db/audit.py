@@ -56,15 +56,20 @@ _TOLD: dict[str, tuple[Table, Any]] = {
 }
 
 
-def lock(connection: Connection, run_id: str) -> None:
-    """Order what this transaction adds to a run in one piece, in the order of such calls."""
+def lock(connection: Connection, run_id: str | Select[tuple[str]]) -> None:
+    """Order what this transaction adds to a run in one piece, in the order of such calls.
+
+    ``run_id`` may be a query for it. It comes before any row of the run is changed: of two
+    transactions that take row and lock in different orders, PostgreSQL ends one.
+    """
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
     # The run's row is the lock that keeps two writers from taking one number. It does not block
     # writers that only refer to the run, as every inserted row of it does: two that both do so
     # first would wait for each other.
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    of_run = runs.c.id == (run_id if isinstance(run_id, str) else run_id.scalar_subquery())
+    connection.execute(select(runs.c.id).where(of_run).with_for_update(key_share=True))
 
 
 def append(

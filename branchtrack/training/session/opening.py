@@ -50,6 +50,9 @@ from branchtrack.training.session.unrecorded.replay import open_replay
 
 logger = logging.getLogger("branchtrack")
 
+#: Connections of a training to a database server, at most; its two threads keep two.
+_CONNECTIONS = 6
+
 LATEST = "latest"
 
 
@@ -112,7 +115,8 @@ def open_session(
     settings = configuration.load()
     process = ordinals.this_process()
     training = process.next(name or environment.script_name())
-    database, store = Database(settings.database_url), open_store(settings.store)
+    database = Database(settings.database_url, connections=_CONNECTIONS)
+    store = open_store(settings.store)
     opening = _Opening(database, store, process, training, output)
     opens = partial(prepare, database, settings, create=True)
     try:

@@ -75,7 +75,7 @@ def test_a_store_that_appears_later_is_watched_from_then_on(store: Store) -> Non
 def test_only_what_others_commit_is_a_change(
     sqlite_database: Database, sqlite_config: Config, store: Store
 ) -> None:
-    watch = ChangeWatch(sqlite_database)
+    watch = ChangeWatch(sqlite_database, "segment")
     assert watch.anything()
     watch.seen()
     assert not watch.anything()
@@ -88,7 +88,7 @@ def test_only_what_others_commit_is_a_change(
 
 
 def test_a_database_that_cannot_be_asked_may_have_changed(sqlite_database: Database) -> None:
-    watch = ChangeWatch(sqlite_database)
+    watch = ChangeWatch(sqlite_database, "segment")
     watch.anything()
     watch.seen()
     sqlite_database.close()
