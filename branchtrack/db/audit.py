@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Select, Table, func, null, select
 
@@ -30,6 +30,8 @@ from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
 _CHAINED = {column.name for column in events.c} - {"id", "hash"}
+#: Where a connection has the transaction in which it has locked runs, and their ids.
+_LOCKED = "branchtrack.locked"
 #: The only event on a request that is not one of its states.
 ASKED_TO_CANCEL = "cancel asked"
 #: A branch whose process trained nothing, and which was removed with its node.
@@ -65,11 +67,24 @@ def lock(connection: Connection, run_id: str | Select[tuple[str]]) -> None:
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
+    if run_id in _locked(connection):
+        return
     # The run's row is the lock that keeps two writers from taking one number. It does not block
     # writers that only refer to the run, as every inserted row of it does: two that both do so
     # first would wait for each other.
     of_run = runs.c.id == (run_id if isinstance(run_id, str) else run_id.scalar_subquery())
-    connection.execute(select(runs.c.id).where(of_run).with_for_update(key_share=True))
+    locked = select(runs.c.id).where(of_run).with_for_update(key_share=True)
+    _locked(connection).update(connection.execute(locked).scalars())
+
+
+def _locked(connection: Connection) -> set[str]:
+    """Return the ids of the runs that the present transaction has locked, to be added to."""
+    transaction = connection.get_transaction()
+    of, run_ids = connection.info.get(_LOCKED, (None, None))
+    if of is not transaction or run_ids is None:
+        run_ids = set()
+        connection.info[_LOCKED] = transaction, run_ids
+    return cast(set[str], run_ids)
 
 
 def append(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import selectors
+import socket
 import threading
 import time
 from collections import defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -20,8 +22,8 @@ from branchtrack.db.notices.channel import CHANNEL, tell
 
 logger = logging.getLogger("branchtrack")
 
-#: Seconds between two looks at whether to end.
-TICK = 0.1
+#: Seconds for which the end of the thread is waited for: it may be connecting.
+_END_SECONDS = 1.0
 #: Seconds after which the connection is tried: a notice is sent on another, and has to be heard.
 TRIAL_SECONDS = 30.0
 #: Seconds in which it has to be heard.
@@ -41,6 +43,38 @@ _OPTIONS = {
 
 class _Unheard(Exception):
     """A notice that was sent did not arrive: something in between passes none on."""
+
+
+class _End:
+    """Whether a thread is to end, which it also learns while it waits for a connection."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Return whether the thread is to end."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Make the thread end."""
+        self._is_set = True
+        with suppress(OSError):
+            self._writer.send(b".")
+
+    def wait(self, seconds: float, connection: Any = None) -> bool:
+        """Wait until the end, or until a connection can be read; return whether it can."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reader, selectors.EVENT_READ)
+            if connection is not None:
+                selector.register(connection, selectors.EVENT_READ)
+            ready = selector.select(max(seconds, 0.0))
+        return any(key.fileobj is connection for key, _ in ready)
+
+    def close(self) -> None:
+        """Give back what it holds; the thread's last act."""
+        self._reader.close()
+        self._writer.close()
 
 
 class Subscription:
@@ -96,7 +130,7 @@ class Listener:
         self._lock = threading.Lock()
         self._subscriptions: dict[str, list[Subscription]] = defaultdict(list)
         self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._ends: _End | None = None
         self._was_told = False
 
     def subscribe(self, key: str) -> Subscription:
@@ -105,9 +139,9 @@ class Listener:
         with self._lock:
             self._subscriptions[key].append(subscription)
             if self._thread is None:
-                self._closing = threading.Event()
+                self._ends = _End()
                 self._thread = threading.Thread(
-                    target=self._run, args=(self._closing,), name="branchtrack notices", daemon=True
+                    target=self._run, args=(self._ends,), name="branchtrack notices", daemon=True
                 )
                 self._thread.start()
         return subscription
@@ -124,12 +158,12 @@ class Listener:
     def close(self) -> None:
         """End the thread and its connection."""
         with self._lock:
-            thread, self._thread = self._thread, None
-        self._closing.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(10 * TICK)
+            thread, ends, self._thread, self._ends = self._thread, self._ends, None, None
+        if thread is not None and ends is not None:
+            ends.set()
+            thread.join(_END_SECONDS)
 
-    def _run(self, ends: threading.Event) -> None:
+    def _run(self, ends: _End) -> None:
         """Listen, and begin anew whatever happens, until ``ends`` is set."""
         delay = FIRST_DELAY
         while not ends.is_set():
@@ -145,6 +179,7 @@ class Listener:
                 self._wake_all()
             ends.wait(delay)
             delay = min(2 * delay, LONGEST_DELAY)
+        ends.close()
 
     def _connect(self) -> Any:
         """Return a connection of psycopg's own that listens: none of the pool's, which rest."""
@@ -161,23 +196,24 @@ class Listener:
             raise
         return connection
 
-    def _serve(self, connection: Any, ends: threading.Event) -> None:
+    def _serve(self, connection: Any, ends: _End) -> None:
         """Pass on what is heard until ``ends`` is set.
 
         Raises:
             _Unheard: what this process sent did not arrive. psycopg.Error: the connection is lost.
         """
-        next_trial, trial, sent = 0.0, "", 0.0
+        trial, due = "", time.monotonic()
         while not ends.is_set():
-            now = time.monotonic()
-            if trial and now - sent > TRIAL_PATIENCE:
-                raise _Unheard("a notice that was sent did not arrive")
-            if not trial and now >= next_trial:
-                trial, sent = f"trial {secrets.token_hex(8)}", now
+            if time.monotonic() >= due:
+                if trial:
+                    raise _Unheard("a notice that was sent did not arrive")
+                trial, due = f"trial {secrets.token_hex(8)}", time.monotonic() + TRIAL_PATIENCE
                 self._send(trial)
-            for notice in connection.notifies(timeout=TICK):
+            if not ends.wait(due - time.monotonic(), connection):
+                continue
+            for notice in connection.notifies(timeout=0):
                 if notice.payload == trial:
-                    trial, next_trial = "", now + TRIAL_SECONDS
+                    trial, due = "", time.monotonic() + TRIAL_SECONDS
                     self._begin()
                 else:
                     self._pass_on(notice.payload)
