@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from sqlalchemy import Connection, Select, Table, func, null, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, null, select
 
 from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import CONTENTS, Event
@@ -58,23 +58,33 @@ _TOLD: dict[str, tuple[Table, Any]] = {
 }
 
 
-def lock(connection: Connection, run_id: str | Select[tuple[str]]) -> None:
+def lock(connection: Connection, run_id: str) -> None:
     """Order what this transaction adds to a run in one piece, in the order of such calls.
 
-    ``run_id`` may be a query for it. It comes before any row of the run is changed: of two
-    transactions that take row and lock in different orders, PostgreSQL ends one.
+    It comes before any row of the run is changed: of two transactions that take row and lock in
+    different orders, PostgreSQL ends one.
     """
+    _lock(connection, literal(run_id), run_id)
+
+
+def lock_of(connection: Connection, request_id: str) -> None:
+    """Do as `lock`, for the run of a request."""
+    run_id = select(requests.c.run_id).where(requests.c.id == request_id).scalar_subquery()
+    _lock(connection, run_id)
+
+
+def _lock(connection: Connection, run_id: ColumnElement[str], known: str = "") -> None:
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
-    if run_id in _locked(connection):
+    locked = _locked(connection)
+    if known in locked:
         return
-    # The run's row is the lock that keeps two writers from taking one number. It does not block
-    # writers that only refer to the run, as every inserted row of it does: two that both do so
-    # first would wait for each other.
-    of_run = runs.c.id == (run_id if isinstance(run_id, str) else run_id.scalar_subquery())
-    locked = select(runs.c.id).where(of_run).with_for_update(key_share=True)
-    _locked(connection).update(connection.execute(locked).scalars())
+    # Not the run's row: each event changes it, and whoever waits for a row that is changed queues
+    # up again behind those that came later. These locks are granted in the order of asking.
+    number = func.hashtextextended(run_id, 0)
+    row = connection.execute(select(func.pg_advisory_xact_lock(number), run_id)).one()
+    locked.add(row[1])
 
 
 def _locked(connection: Connection) -> set[str]:

@@ -103,7 +103,7 @@ def move(
         IllegalTransition: its life has no such move, or another process made one first.
     """
     facts = cleaned(facts)
-    audit.lock(connection, select(requests.c.run_id).where(requests.c.id == request_id))
+    audit.lock_of(connection, request_id)
     moved = connection.execute(
         requests.update()
         .where(

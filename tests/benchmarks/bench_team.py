@@ -20,6 +20,7 @@ import json
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,18 @@ def measure(
     runs_of: str = "one",
     url: str | None = None,
     connections: int = 300,
+    settle: float = 20.0,
 ) -> dict[str, Any]:
     """All of it; ``url`` is an empty database."""
-    with tempfile.TemporaryDirectory() as folder:
-        if url is not None:
-            return _measure(
-                Team(Path(folder), url, update_ms / 1e3), trainers, seconds, every, runs_of
-            )
-        with team.server(connections) as own:
-            return _measure(
-                Team(Path(folder), own, update_ms / 1e3), trainers, seconds, every, runs_of
-            )
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        where = url or stack.enter_context(team.server(connections))
+        own = Team(folder, where, update_ms / 1e3)
+        return _measure(own, trainers, seconds, every, runs_of, settle)
 
 
 def _measure(
-    own: Team, trainers: int, seconds: float, every: float, runs_of: str
+    own: Team, trainers: int, seconds: float, every: float, runs_of: str, settle: float
 ) -> dict[str, Any]:
     database = open_database(config.load(own.home, own.url), create=True)
     context = team.context()
@@ -77,6 +75,8 @@ def _measure(
         if time.monotonic() - began > _PATIENCE:
             break
         time.sleep(0.5)
+    # Starting takes a core for a second or two each, and their first jobs are about the code.
+    time.sleep(settle)
     asking = [
         context.Process(target=team.ask, args=(own, n, branches[n::2], every, unasked))
         for n in range(2)
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=4.0)
     parser.add_argument("--runs", choices=("one", "many"), default="one")
     parser.add_argument("--connections", type=int, default=300)
+    parser.add_argument("--settle", type=float, default=20.0, help="seconds before the first")
     parser.add_argument("--url")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -206,6 +207,7 @@ def main() -> None:
         args.runs,
         args.url,
         args.connections,
+        args.settle,
     )
     printed = json.dumps(report, indent=1)
     print(printed)
