@@ -63,18 +63,14 @@ def _measure(
     database = open_database(config.load(own.home, own.url), create=True)
     context = team.context()
     is_one = runs_of == "one"
-    node = _root(own, context, database) if is_one else None
+    node = root(own, context, database) if is_one else None
     names = [f"trainer-{number}" for number in range(trainers)]
     branches = [f"{RUN}/{name}" if is_one else f"{name}/main" for name in names]
     over, unasked = context.Event(), context.Event()
     training = [context.Process(target=team.train, args=(own, n, node, over)) for n in names]
     for process in training:
         process.start()
-    began = time.monotonic()
-    while len(live := _live(database, branches)) < trainers:
-        if time.monotonic() - began > _PATIENCE:
-            break
-        time.sleep(0.5)
+    are_live = live(database, branches, _PATIENCE)
     # Starting takes a core for a second or two each, and their first jobs are about the code.
     time.sleep(settle)
     asking = [
@@ -94,7 +90,7 @@ def _measure(
     reports = [json.loads(own.report(f"asker-{n}").read_text()) for n in range(2)]
     report = {
         "trainers": trainers,
-        "live": len(live),
+        "all_live": are_live,
         "one_run": is_one,
         "seconds": seconds,
         **_answers(own, database, reports, names),
@@ -107,13 +103,12 @@ def _measure(
     return report
 
 
-def _root(own: Team, context: Any, database: Database) -> str:
+def root(own: Team, context: Any, database: Database) -> str:
     """The node that all begin from: a run's newest, after its training has ended."""
     over = context.Event()
     process = context.Process(target=team.train, args=(own, RUN, None, over))
     process.start()
-    while not _live(database, [f"{RUN}/main"]):
-        time.sleep(0.1)
+    live(database, [f"{RUN}/main"], _PATIENCE)
     time.sleep(1.0)
     over.set()
     process.join(_PATIENCE)
@@ -121,17 +116,18 @@ def _root(own: Team, context: Any, database: Database) -> str:
         return str(runs.find_branch(connection, RUN).head_id)
 
 
-def _live(database: Database, branches: list[str]) -> list[str]:
-    """The branches that are trained now."""
-    live = []
-    for branch in branches:
+def live(database: Database, branches: list[str], seconds: float) -> bool:
+    """Wait until branches are trained, for some seconds; whether all are."""
+    deadline = time.monotonic() + seconds
+    waiting = list(branches)
+    while waiting and time.monotonic() < deadline:
         try:
             with database.read() as connection:
-                control.live_segment(connection, runs.find_branch(connection, branch))
-            live.append(branch)
+                control.live_segment(connection, runs.find_branch(connection, waiting[0]))
+            del waiting[0]
         except BranchtrackError:
-            continue
-    return live
+            time.sleep(0.2)
+    return not waiting
 
 
 def _answers(
