@@ -66,7 +66,7 @@ def _measure(
     node = root(own, context, database) if is_one else None
     names = [f"trainer-{number}" for number in range(trainers)]
     branches = [f"{RUN}/{name}" if is_one else f"{name}/main" for name in names]
-    over, unasked = context.Event(), context.Event()
+    over, unasked, ready = context.Event(), context.Event(), context.Semaphore(0)
     training = [context.Process(target=team.train, args=(own, n, node, over)) for n in names]
     for process in training:
         process.start()
@@ -74,11 +74,13 @@ def _measure(
     # Starting takes a core for a second or two each, and their first jobs are about the code.
     time.sleep(settle)
     asking = [
-        context.Process(target=team.ask, args=(own, n, branches[n::2], every, unasked))
+        context.Process(target=team.ask, args=(own, n, branches[n::2], every, ready, unasked))
         for n in range(2)
     ]
     for process in asking:
         process.start()
+    for _ in asking:
+        ready.acquire(timeout=_PATIENCE)
     started, most = time.monotonic(), 0
     while time.monotonic() - started < seconds:
         most = max(most, team.load_of_server(database)["connections"])

@@ -36,6 +36,13 @@ from branchtrack.environment_variables import (
 from branchtrack.errors import BranchtrackError
 
 RUN = "team"
+#: What each process would else load by itself.
+_LOADED = [
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "branchtrack.training.loop.run",
+    "tests.benchmarks.team",
+]
 #: Seconds for which an answer is waited for.
 _PATIENCE = 60.0
 
@@ -75,7 +82,7 @@ def server(connections: int) -> Iterator[str]:
 def context() -> Any:
     """What makes processes that have torch from the beginning."""
     made = get_context("forkserver")
-    made.set_forkserver_preload(["tests.benchmarks.team", "branchtrack.training.loop.run"])
+    made.set_forkserver_preload(_LOADED)
     return made
 
 
@@ -113,10 +120,17 @@ def train(team: Team, name: str, node: str | None, over: Any) -> None:
     team.report(name).write_text(json.dumps({"updates": len(lengths), "lengths": lengths}))
 
 
-def ask(team: Team, number: int, branches: Sequence[str], every: float, over: Any) -> None:
-    """Ask each of the branches about once in ``every`` seconds, from a thread for each of them."""
+def ask(
+    team: Team, number: int, branches: Sequence[str], every: float, ready: Any, over: Any
+) -> None:
+    """Ask each of the branches about once in ``every`` seconds, from a thread for each of them.
+
+    ``ready`` is a semaphore, released before the first is asked.
+    """
     database, waits, kept = team.database(), [], []
     refused: list[str] = []
+    load_of_server(database)
+    ready.release()
 
     def work(branch: str) -> None:
         dice = random.Random(f"{number} {branch}")

@@ -59,13 +59,13 @@ def test_of_twelve_trainers_that_are_steered_at_once_nothing_is_lost(
     node = bench_team.root(own, context, database)
     names = [f"trainer-{number}" for number in range(TRAINERS)]
     branches = [f"{RUN}/{name}" for name in names]
-    over, unasked = context.Event(), context.Event()
+    over, unasked, ready = context.Event(), context.Event(), context.Semaphore(0)
     training = [context.Process(target=team.train, args=(own, name, node, over)) for name in names]
     for process in training:
         process.start()
     assert bench_team.live(database, branches, seconds=300)
     asking = [
-        context.Process(target=team.ask, args=(own, number, branches, 1.0, unasked))
+        context.Process(target=team.ask, args=(own, number, branches, 1.0, ready, unasked))
         for number in range(ASKERS)
     ]
     for process in asking:
