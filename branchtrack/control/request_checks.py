@@ -63,6 +63,11 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
     Raises:
         NotLive: no process trains it; the error lists the run's branches that are training.
     """
+    if branch.segment_id is not None:
+        segment = segments.get(connection, branch.segment_id)
+        if lifecycle.segment_status(segment, time.time()) in lifecycle.LIVE:
+            return segment
+    # Why not, and what is trained instead: a statement for each branch of the run.
     current = {
         other.name: segments.get(connection, other.segment_id)
         for other in runs.list_branches(connection, branch.run_id)
@@ -71,8 +76,6 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
     now = time.time()
     statuses = {name: lifecycle.segment_status(segment, now) for name, segment in current.items()}
     status = statuses.get(branch.name, "empty")
-    if status in lifecycle.LIVE:
-        return current[branch.name]
     run = runs.get_run(connection, branch.run_id)
     live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
     fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."

@@ -13,9 +13,11 @@ from branchtrack.core.preconditions import awaited_words
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.notices.listener import Subscription
 from branchtrack.errors import NotAnswered, NotLive
 
-_POLL = 0.05
+#: Seconds between two looks, and while the database tells of each move of the request.
+_POLL, _LISTENING_POLL = 0.05, 0.25
 
 
 def wait(
@@ -32,6 +34,20 @@ def wait(
     Raises:
         NotAnswered: ``timeout`` seconds passed. NotLive: the training process is gone.
     """
+    subscription = database.subscribe(request_id)
+    try:
+        return _wait(database, request_id, timeout, watch, subscription)
+    finally:
+        subscription.release()
+
+
+def _wait(
+    database: Database,
+    request_id: str,
+    timeout: float,
+    watch: Callable[[Request], None] | None,
+    subscription: Subscription,
+) -> Request:
     deadline = time.monotonic() + timeout
     while True:
         with database.read() as connection:
@@ -48,7 +64,7 @@ def wait(
             if watch is not None:
                 watch(request)
             _check_time(request, deadline, timeout)
-            time.sleep(_POLL)
+            subscription.rest(_POLL, _LISTENING_POLL)
             continue
         awaits_update = awaited_by(request.kind, request.requested) == "update"
         is_held = request.state == "applied" and segment.status == "paused" and following is None
@@ -62,7 +78,7 @@ def wait(
         if status not in lifecycle.LIVE and not begins:
             return _gone(database, request, status)
         _check_time(request, deadline, timeout)
-        time.sleep(_POLL)
+        subscription.rest(_POLL, _LISTENING_POLL)
 
 
 def _check_time(request: Request, deadline: float, timeout: float) -> None:

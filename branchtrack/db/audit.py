@@ -9,9 +9,9 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Select, Table, func, null, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, null, select
 
 from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import CONTENTS, Event
@@ -30,6 +30,8 @@ from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
 _CHAINED = {column.name for column in events.c} - {"id", "hash"}
+#: Where a connection has the transaction in which it has locked runs, and their ids.
+_LOCKED = "branchtrack.locked"
 #: The only event on a request that is not one of its states.
 ASKED_TO_CANCEL = "cancel asked"
 #: A branch whose process trained nothing, and which was removed with its node.
@@ -57,14 +59,42 @@ _TOLD: dict[str, tuple[Table, Any]] = {
 
 
 def lock(connection: Connection, run_id: str) -> None:
-    """Order what this transaction adds to a run in one piece, in the order of such calls."""
+    """Order what this transaction adds to a run in one piece, in the order of such calls.
+
+    It comes before any row of the run is changed: of two transactions that take row and lock in
+    different orders, PostgreSQL ends one.
+    """
+    _lock(connection, literal(run_id), run_id)
+
+
+def lock_of(connection: Connection, request_id: str) -> None:
+    """Do as `lock`, for the run of a request."""
+    run_id = select(requests.c.run_id).where(requests.c.id == request_id).scalar_subquery()
+    _lock(connection, run_id)
+
+
+def _lock(connection: Connection, run_id: ColumnElement[str], known: str = "") -> None:
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
-    # The run's row is the lock that keeps two writers from taking one number. It does not block
-    # writers that only refer to the run, as every inserted row of it does: two that both do so
-    # first would wait for each other.
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    locked = _locked(connection)
+    if known in locked:
+        return
+    # Not the run's row: each event changes it, and whoever waits for a row that is changed queues
+    # up again behind those that came later. These locks are granted in the order of asking.
+    number = func.hashtextextended(run_id, 0)
+    row = connection.execute(select(func.pg_advisory_xact_lock(number), run_id)).one()
+    locked.add(row[1])
+
+
+def _locked(connection: Connection) -> set[str]:
+    """Return the ids of the runs that the present transaction has locked, to be added to."""
+    transaction = connection.get_transaction()
+    of, run_ids = connection.info.get(_LOCKED, (None, None))
+    if of is not transaction or run_ids is None:
+        run_ids = set()
+        connection.info[_LOCKED] = transaction, run_ids
+    return cast(set[str], run_ids)
 
 
 def append(

@@ -21,12 +21,13 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from branchtrack.core.nonfinite import packed, unpacked
 from branchtrack.db import readonly, seals
+from branchtrack.db.notices.listener import Listener, Subscription
 from branchtrack.errors import DatabaseUnreadable, InvalidInput, ReadOnlyHome, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
-#: Connections of one process at once, in addition to the five that are kept.
-_MORE_CONNECTIONS = 45
+#: Connections of one process at once, and those of them that are kept while nothing uses them.
+_MOST_CONNECTIONS, _KEPT_CONNECTIONS = 50, 5
 _NAMES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 
 
@@ -34,10 +35,11 @@ class Database:
     """One engine. Threads may share it; a forked process must make its own.
 
     ``read_only``: it is a SQLite file that this process may not write. ``path`` is that of the
-    file, and None without one.
+    file, and None without one. ``connections`` to a server are open at once at most, and a third of
+    them is kept, up to five; one more listens once somebody has subscribed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, connections: int = _MOST_CONNECTIONS) -> None:
         self.url = url
         self._turn = threading.Lock()
         try:
@@ -51,7 +53,7 @@ class Database:
             if self._reader is not None:
                 self.engine = _create_reader(self._reader)
             else:
-                self.engine = _create_engine(url, self.is_sqlite)
+                self.engine = _create_engine(url, self.is_sqlite, connections)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DatabaseUnreadable(
                 f"The database URL cannot be used: {error}.",
@@ -59,6 +61,8 @@ class Database:
                 "(PostgreSQL needs `pip install branchtrack[postgres]`).",
                 url="",
             ) from error
+        is_postgres = self.engine.dialect.name == "postgresql"
+        self._listener = Listener(self.engine) if is_postgres else None
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -80,6 +84,15 @@ class Database:
         with self._translated(), self.engine.connect() as connection:
             yield connection
 
+    def subscribe(self, key: str) -> Subscription:
+        """Return a subscription to notices about a segment or request; SQLite sends none.
+
+        Release it in the end.
+        """
+        if self._listener is None:
+            return Subscription(key, None)
+        return self._listener.subscribe(key)
+
     def check_writable(self) -> None:
         """Refuse a write before anything is done for it.
 
@@ -91,6 +104,8 @@ class Database:
 
     def close(self) -> None:
         """Release every connection."""
+        if self._listener is not None:
+            self._listener.close()
         self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
@@ -162,14 +177,16 @@ def _from_json(text: str | bytes) -> Any:
         ) from error
 
 
-def _create_engine(url: str, is_sqlite: bool) -> Engine:
+def _create_engine(url: str, is_sqlite: bool, connections: int) -> Engine:
     if not is_sqlite:
+        kept = min(_KEPT_CONNECTIONS, max(connections // 3, 1))
         return create_engine(
             url,
             json_serializer=_to_json,
             json_deserializer=_from_json,
             pool_pre_ping=True,
-            max_overflow=_MORE_CONNECTIONS,
+            pool_size=kept,
+            max_overflow=connections - kept,
         )
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
     engine = create_engine(
@@ -178,7 +195,7 @@ def _create_engine(url: str, is_sqlite: bool) -> Engine:
         json_deserializer=_from_json,
         connect_args=arguments,
         poolclass=QueuePool,
-        max_overflow=_MORE_CONNECTIONS,
+        max_overflow=_MOST_CONNECTIONS - _KEPT_CONNECTIONS,
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)

@@ -99,6 +99,7 @@ def add_checkpoint(
 
 def commit(connection: Connection, new: NewNode) -> Node:
     """Add a node to the tree and make it its branch's head. Its checkpoint must be recorded."""
+    audit.lock(connection, new.run_id)
     node_id = new_id()
     row = {
         **asdict(new),

@@ -16,6 +16,7 @@ from branchtrack.core.plain_values import cleaned
 from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit, runs, seals, segments
 from branchtrack.db.deletion import visibility
+from branchtrack.db.notices.channel import tell
 from branchtrack.db.tables import requests
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -102,6 +103,7 @@ def move(
         IllegalTransition: its life has no such move, or another process made one first.
     """
     facts = cleaned(facts)
+    audit.lock_of(connection, request_id)
     moved = connection.execute(
         requests.update()
         .where(
@@ -127,6 +129,10 @@ def move(
             **seals.renew_for_event(connection, requests, request_id),
         },
     )
+    if state != "accepted":
+        tell(connection, request_id)
+    elif request.segment_id is not None:
+        tell(connection, request.segment_id)
     return request
 
 
@@ -148,6 +154,8 @@ def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
             actor=actor,
             payload=seals.renew_for_event(connection, requests, request.id),
         )
+        if request.segment_id is not None:
+            tell(connection, request.segment_id)
     return bool(marked.rowcount) or get(connection, request.id).state == "accepted"
 
 

@@ -263,14 +263,15 @@ def find_branch(connection: Connection, ref: str) -> Branch:
             return branch
     run = find_run(connection, run_ref)
     name = name or run.default_branch
+    named = named_branch(connection, run.id, name)
+    if named is not None and named.trashed_at is None:
+        return named
     by_name = {branch.name: branch for branch in list_branches(connection, run.id)}
-    listed = {key: branch for key, branch in by_name.items() if branch.trashed_at is None}
-    if name not in listed:
-        if name in by_name:
-            raise trashed_error("branch", f"{run.name}/{name}")
-        close = [f"{run.name}/{other}" for other in near(name, listed) or sorted(listed)]
-        raise NotFound("branch", f"{run.name}/{name}", close)
-    return listed[name]
+    if name in by_name:
+        raise trashed_error("branch", f"{run.name}/{name}")
+    listed = [key for key, branch in by_name.items() if branch.trashed_at is None]
+    close = [f"{run.name}/{other}" for other in near(name, listed) or sorted(listed)]
+    raise NotFound("branch", f"{run.name}/{name}", close)
 
 
 def list_branches(connection: Connection, run_id: str) -> list[Branch]:

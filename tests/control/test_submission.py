@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
-from branchtrack import control, processes
+from branchtrack import config, control, processes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
 from branchtrack.core.actors import Actor
@@ -20,6 +23,7 @@ from branchtrack.core.records import Request
 from branchtrack.core.settings import Setting
 from branchtrack.db import audit, requests, segments, tables, tokens
 from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
 from branchtrack.errors import Forbidden, InvalidInput, NotFound, NotLive, RateLimited
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
@@ -330,3 +334,55 @@ def test_a_note_has_no_condition_that_nobody_would_check(
     with pytest.raises(InvalidInput) as refused:
         control.submit(sqlite_database, "demo", NOTE, actor="ann", when={condition: value})
     assert refused.value.field == condition
+
+
+def test_a_request_takes_as_many_statements_however_many_branches_its_run_has(
+    database: Database, store: Store
+) -> None:
+    tree = make_tree(database, store)
+    counts = []
+    statements: list[str] = []
+
+    def note(*about: Any) -> None:
+        statements.append(about[2])
+
+    for _ in range(2):
+        event.listen(database.engine, "before_cursor_execute", note)
+        control.submit(database, "demo/main", SET_LR, actor="me")
+        event.remove(database.engine, "before_cursor_execute", note)
+        counts.append(len(statements))
+        statements.clear()
+        for number in range(10):
+            tree.branch(f"fork {len(counts)} {number}".replace(" ", "-"))
+    assert counts[0] == counts[1]
+
+
+def test_a_cancel_and_an_answer_at_once_wait_for_each_other(
+    postgres: str, tmp_path: Path, store: Store
+) -> None:
+    database = open_database(config.load(tmp_path / "home", postgres))
+    tree = make_tree(database, store)
+    request = control.submit(database, "demo", SET_LR, actor="me")
+    outcomes: list[object] = []
+
+    def cancel() -> None:
+        try:
+            outcomes.append(control.cancel(database, request.id, actor="me"))
+        except InvalidInput as error:
+            outcomes.append(error)
+
+    with database.transaction() as connection:
+        # The answer has the run; the cancel begins, and must not hold the request meanwhile.
+        audit.lock(connection, tree.run.id)
+        thread = Thread(target=cancel)
+        thread.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        deadline = time.monotonic() + 60
+        with database.read() as reader:
+            while not reader.execute(waiting).scalar_one() and time.monotonic() < deadline:
+                time.sleep(0.005)
+        requests.move(connection, request.id, "applied", actor="run", step=1)
+    thread.join(60)
+    (outcome,) = outcomes
+    assert isinstance(outcome, InvalidInput) and "too late" in outcome.what
+    database.close()

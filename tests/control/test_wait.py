@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from threading import Thread
+import sys
+from pathlib import Path
+from threading import Semaphore, Thread
 
 import pytest
 
-from branchtrack import control
+from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
 from branchtrack.errors import (
     NotAnswered,
     NotLive,
 )
 from tests.control.samples import SET_LR
+from tests.db.notices.ears import listening
 from tests.trees_for_tests import make_tree
 
 
@@ -68,3 +72,32 @@ def test_who_waits_for_a_process_that_ended_is_told(database: Database, store: S
         control.wait(database, request.id, timeout=5)
     with database.read() as connection:
         assert requests.get(connection, request.id).state == "expired"
+
+
+def test_who_waits_on_postgres_is_woken_by_the_answer(
+    postgres: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database(config.load(tmp_path / "home", postgres))
+    make_tree(database, store)
+    request = control.submit(database, "demo", SET_LR, actor="me")
+    with listening(database, "some"):
+        # Who looked by themselves would do so for the last time now.
+        monkeypatch.setattr(sys.modules["branchtrack.control.wait"], "_POLL", 600.0)
+        monkeypatch.setattr(sys.modules["branchtrack.control.wait"], "_LISTENING_POLL", 600.0)
+        looks = Semaphore(0)
+        answers = []
+
+        def wait_for_answer() -> None:
+            answers.append(
+                control.wait(database, request.id, timeout=60, watch=lambda _: looks.release())
+            )
+
+        thread = Thread(target=wait_for_answer)
+        thread.start()
+        assert looks.acquire(timeout=60)
+        with database.transaction() as connection:
+            requests.move(connection, request.id, "applied", actor="run", step=5)
+            requests.move(connection, request.id, "verified", actor="run")
+        thread.join(60)
+    assert [answer.state for answer in answers] == ["verified"]
+    database.close()

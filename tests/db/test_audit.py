@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
@@ -19,6 +21,7 @@ from tests.trees_for_tests import Tree, make_tree
 
 _WRITER = """
 import sys
+import time
 from branchtrack import config
 from branchtrack.db import audit, schema
 database = schema.open_database(config.load())
@@ -182,3 +185,40 @@ def test_each_event_has_the_hash_that_the_one_before_leads_to(tree: Tree) -> Non
     for row, link in zip(rows, links, strict=True):
         assert audit.link(previous, row) == row["hash"] == link
         previous = link
+
+
+def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> None:
+    if tree.database.is_sqlite:
+        pytest.skip("SQLite has a single writer anyway")
+    statements: list[str] = []
+
+    def note(*about: Any) -> None:
+        statements.append(about[2])
+
+    event.listen(tree.database.engine, "before_cursor_execute", note)
+    for _ in range(2):
+        with tree.database.transaction() as connection:
+            for _ in range(3):
+                audit.append(
+                    connection, tree.run.id, kind="run", ref="x", state="x", actor="someone"
+                )
+    assert sum("pg_advisory_xact_lock" in statement for statement in statements) == 2
+
+
+def test_those_who_wait_for_a_run_get_it_in_the_order_of_asking(tree: Tree) -> None:
+    if tree.database.is_sqlite:
+        pytest.skip("SQLite has a single writer anyway")
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    order = [f"writer {number}" for number in range(6)]
+    threads = [Thread(target=append, args=(tree, actor)) for actor in order]
+    with tree.database.transaction() as connection, tree.database.read() as reader:
+        audit.lock(connection, tree.run.id)
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            deadline = time.monotonic() + 60
+            while reader.execute(waiting).scalar_one() < number and time.monotonic() < deadline:
+                time.sleep(0.005)
+    for thread in threads:
+        thread.join(60)
+    with tree.database.read() as connection:
+        assert [each.actor for each in audit.since(connection, tree.run.id)][-6:] == order

@@ -38,6 +38,8 @@ _CHUNK = 2000
 _COLUMNS = tuple("series_id run_id segment_id name minimum maximum last_step last".split())
 #: A statement as text: to make one takes longer than to execute it.
 _TEXTS: dict[str, str] = {}
+#: The same before it is text, by the name of the dialect.
+_WIDENING: dict[str, Any] = {}
 
 
 def run_of(connection: Connection, segment_id: str) -> str:
@@ -181,7 +183,11 @@ def _widening_text(connection: Connection) -> str:
 
 
 def _widening(connection: Connection) -> Any:
-    return _widening_of(upsert(connection, metric_summaries))
+    """Return the statement; a training executes it five times a second."""
+    name = connection.dialect.name
+    if name not in _WIDENING:
+        _WIDENING[name] = _widening_of(upsert(connection, metric_summaries))
+    return _WIDENING[name]
 
 
 def _widening_of(statement: Any) -> Any:

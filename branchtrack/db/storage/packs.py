@@ -33,7 +33,10 @@ def add(
     """
     values = {"id": pack[0], "nbytes": pack[1], "created_at": time.time()}
     connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
-    rows = [{**asdict(location), "shape": list(location.shape)} for location in locations]
+    # In one order everywhere: two processes that add the same tensors would else each wait for one
+    # that the other has added.
+    ordered = sorted(locations, key=lambda location: location.digest)
+    rows = [{**asdict(location), "shape": list(location.shape)} for location in ordered]
     row = upsert(connection, tensors)
     if gone:
         lost = or_(*(tensors.c.pack == pack_id for pack_id in gone))

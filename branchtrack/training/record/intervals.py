@@ -4,6 +4,8 @@
 POLL_SECONDS = 0.1
 #: Seconds between two polls on SQLite, where a check for changes needs no query.
 SQLITE_POLL_SECONDS = 0.025
+#: Seconds between two polls while the database tells at once what is new.
+LISTENING_POLL_SECONDS = 2.0
 #: Seconds after which metric points are written, unless there are many of them earlier.
 FLUSH_SECONDS = 0.2
 #: Seconds between two heartbeats, each with a check that the store is there.

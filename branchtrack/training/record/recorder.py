@@ -1,10 +1,10 @@
 """The threads that do all of a training process's I/O, so that none of it can hurt training.
 
-One polls for requests, flushes metrics and writes a heartbeat (how often: see `intervals`). The
-other carries out jobs in order, however long they take: a large commit must not look as if the
-process had died. Before each job the points logged so far are written: a node is never visible
-before its curve. An outage is logged once, pending records are kept and tried again, the end waits
-for them, and what could not be written is reported then.
+One looks for requests (at once when the database tells of them), flushes metrics and writes a
+heartbeat (how often: see `intervals`). The other carries out jobs in order, however long they take:
+a large commit must not look as if the process had died. Before each job the points logged so far
+are written: a node is never visible before its curve. An outage is logged once, pending records are
+kept and tried again, the end waits for them, and what could not be written is reported then.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Recorder:
         self.jobs = JobQueue(self._attempt_job, lambda: "record" in self._outages)
         self._defects: dict[str, str] = {}
         self._beat, self._beat_step = time.monotonic(), step
-        self._file, self._changes = FileWatch(database), ChangeWatch(database)
+        self._file, self._changes = FileWatch(database), ChangeWatch(database, segment_id)
         self._poll_seconds = (
             intervals.SQLITE_POLL_SECONDS if database.is_sqlite else intervals.POLL_SECONDS
         )
@@ -179,6 +179,7 @@ class Recorder:
         """
         repeated = self.jobs.close()
         self._stopped.set()
+        self._changes.wake()
         self._pulse.join(intervals.PATIENCE_SECONDS if repeated else None)
         if self.created.is_set():
             self._attempt("store", self.check_store)
@@ -189,6 +190,7 @@ class Recorder:
                 if self._outages.has_unlogged:
                     self._finish("trouble", self._outages.flush)
             self._finish("end", last)
+        self._changes.close()
         lost = self.lost
         for line in lost:
             logger.error("branchtrack could not record everything: %s", line)
@@ -200,8 +202,9 @@ class Recorder:
             time.sleep(intervals.POLL_SECONDS)
 
     def _beat_on(self) -> None:
-        while not self._stopped.wait(self._poll_seconds):
-            if not self.created.is_set():
+        while not self._stopped.is_set():
+            self._changes.wait(self._poll_seconds)
+            if self._stopped.is_set() or not self.created.is_set():
                 continue
             self._attempt("requests", self._poll)
             now = time.monotonic()

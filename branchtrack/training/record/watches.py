@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
+from branchtrack.training.record import intervals
 
 logger = logging.getLogger("branchtrack")
 
@@ -97,20 +99,40 @@ class StoreWatch:
 
 
 class ChangeWatch:
-    """Detects that another connection may have changed the database; on SQLite, at little cost.
+    """Detects that another connection may have changed the database, at little cost.
 
-    Without it polling is most of what recording costs while there are no requests.
+    SQLite counts its changes; PostgreSQL tells of what concerns this segment, and is looked at
+    rarely while it does. Without it polling is most of what recording costs while there are no
+    requests.
+
+    Used by one thread, except for `wake`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, segment_id: str) -> None:
         self._database = database
         self._looked: tuple[dict[Any, Any], int] | None = None
+        self._subscription = database.subscribe(segment_id)
+        self._is_told, self._next_look = True, 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Wait for some seconds, or until the database tells of something new."""
+        if self._subscription.rest(seconds):
+            self._is_told = True
+
+    def wake(self) -> None:
+        """End the present or the next `wait`."""
+        self._subscription.wake()
+
+    def close(self) -> None:
+        """Be told no more."""
+        self._subscription.release()
 
     def anything(self) -> bool:
         """Return False if others have committed nothing since the last `seen`."""
         self._looked = None
         if not self._database.is_sqlite:
-            return True
+            is_due = time.monotonic() >= self._next_look
+            return self._is_told or is_due or not self._subscription.is_live
         try:
             connection = self._database.engine.raw_connection()
             try:
@@ -126,6 +148,8 @@ class ChangeWatch:
 
     def seen(self) -> None:
         """Note that everything up to the last `anything` has been read."""
+        self._is_told = False
+        self._next_look = time.monotonic() + intervals.LISTENING_POLL_SECONDS
         if self._looked is not None:
             info, number = self._looked
             info[_VERSION] = number

@@ -54,6 +54,9 @@ from branchtrack.training.session.unrecorded.replay import open_replay
 
 logger = logging.getLogger("branchtrack")
 
+#: Connections of a training to a database server, at most; its two threads keep two.
+_CONNECTIONS = 6
+
 LATEST = "latest"
 
 
@@ -158,7 +161,8 @@ def _open(
     settings = configuration.load()
     process = ordinals.this_process()
     training = process.next(name or environment.script_name())
-    database, store = Database(settings.database_url), open_store(settings.store)
+    database = Database(settings.database_url, connections=_CONNECTIONS)
+    store = open_store(settings.store)
     opening = _Opening(database, store, process, training, output, lead, channel)
     opens = partial(prepare, database, settings, create=True)
     try:

@@ -1,0 +1,1 @@
+"""Notices: what one process tells others at once, where the database passes it on."""
