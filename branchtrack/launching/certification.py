@@ -135,11 +135,14 @@ def attend(
     log: Path,
     watch: Callable[[], None],
     entry_point: Mapping[str, Any] | None = None,
+    *,
+    alone: bool = False,
 ) -> int:
     """Start the command of a node's run for one purpose, wait, and return its exit code.
 
     ``extra`` are variables that say what it is for; ``watch`` is called again and again. An
-    ``entry_point`` is the command instead of the recorded one.
+    ``entry_point`` is the command instead of the recorded one. ``alone``: by one process, however
+    many trained the node.
 
     Raises:
         LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
@@ -155,7 +158,7 @@ def attend(
         config,
         log,
         {**compared.variables, **extra},
-        before=processes.before(start.settings, command),
+        before=processes.before(start.settings, command, alone=alone),
     )
     with process:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ _TAIL = 65_536
 #: the way out.
 _MESSAGE = 8000
 _IGNORED = "Exception ignored in"
+#: What torch puts before the lines of an error of one of several processes, and the error of its
+#: launcher then.
+_OF_RANK = re.compile(r"^\[rank\d+\]: ?")
+_OF_LAUNCHER = "ChildFailedError"
 
 
 def start(
@@ -127,7 +132,7 @@ def _lines(log: Path) -> list[str]:
         return []
     # A progress bar rewrites its line: what follows the last carriage return is what it showed
     # last.
-    lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
+    lines = [_OF_RANK.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n")]
     return [line for line in lines if line.strip()]
 
 
@@ -138,6 +143,9 @@ def _last_lines(lines: list[str], limit: int) -> str:
         if line.startswith("Traceback (most recent call")
         and not lines[max(i - 1, 0)].startswith(_IGNORED)
     ]
+    if len(starts) > 1 and any(_OF_LAUNCHER in line for line in lines[starts[-1] :]):
+        # A launcher of several processes says in its own words that one has failed.
+        del lines[starts.pop() :]
     if not starts:
         return "\n".join(lines[-5:])[-limit:]
     # Libraries may still print after the message, while the process ends.

@@ -33,7 +33,7 @@ def merge(
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         extra = {MERGE_VARIABLE: order.to_text(), "TMPDIR": folder}
         exit_code = certification.attend(
-            database, config, planned.a, extra, log, watch, planned.command
+            database, config, planned.a, extra, log, watch, planned.command, alone=True
         )
     with database.read() as connection:
         try:

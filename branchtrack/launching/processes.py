@@ -10,11 +10,13 @@ from typing import Any
 from branchtrack.core.builtin_settings import WORLD_SIZE
 
 
-def before(settings: Mapping[str, Any], entry_point: Mapping[str, Any] | None) -> tuple[str, ...]:
+def before(
+    settings: Mapping[str, Any], entry_point: Mapping[str, Any] | None, *, alone: bool = False
+) -> tuple[str, ...]:
     """Return the words before a recorded command whose script forms a process group.
 
     ``settings`` are those that the training begins with; without a group there are none. The
-    command itself stays as it was recorded, with all its options.
+    command itself stays as it was recorded, with all its options. ``alone``: a group of one.
     """
     size = settings.get(WORLD_SIZE.name)
     if size is None:
@@ -22,4 +24,4 @@ def before(settings: Mapping[str, Any], entry_point: Mapping[str, Any] | None) -
     recorded = (entry_point or {}).get("argv") or [""]
     python = recorded[0] if os.access(recorded[0], os.X_OK) else sys.executable
     launcher = (python, "-m", "torch.distributed.run", "--standalone")
-    return (*launcher, "--nproc-per-node", str(size), "--no-python")
+    return (*launcher, "--nproc-per-node", "1" if alone else str(size), "--no-python")

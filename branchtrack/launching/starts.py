@@ -55,6 +55,8 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
         slots=slots,
         device=launch.device,
     )
+    changes = nodes.get(connection, launch.fork_node_id).changes
+    declared = {change.name: change.after for change in changes}
     facts = {**order, **compared.as_dict(), **({"slot": sorted(slot)} if slot else {})}
     return Start(
         entry_point=entry_point,
@@ -64,11 +66,6 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
         facts={"environment": facts, "device": slot.get(devices.DEVICES)},
         before=(
             *(rebuilt_start.command(node.id) if is_thinned else ()),
-            *processes.before(
-                nodes.get(connection, launch.fork_node_id).settings
-                if launch.mode == "exact"
-                else node.settings,
-                entry_point,
-            ),
+            *processes.before({**node.settings, **declared}, entry_point),
         ),
     )

@@ -4,8 +4,9 @@
 
 A GPT of 124 million parameters (GPT-2's shape, random weights) trains in bfloat16 autocast with
 fused AdamW, two loader workers and `torch.compile`, with deterministic kernels and without. A node
-in the middle is resumed, and the ends are compared tensor by tensor. `--size tiny` tries the script
-itself, on any device. It takes some minutes, and says plainly where there is no CUDA.
+in the middle is resumed, and the ends are compared tensor by tensor. A GPT of a billion parameters,
+sharded, trains under torchrun, on two GPUs if there are (see `gpu_ranks`). `--size tiny` tries the
+script itself, on any device. It takes some minutes, and says plainly where there is no CUDA.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from branchtrack.core.records import Launch, Node
 from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.record.committer import COPY_MS
+from tests.training import several
 from tests.training.homes import Home
 from tests.training.loops import process
 
@@ -194,6 +196,19 @@ def generators(device: str) -> dict[str, Any]:
     }
 
 
+def ranks(folder: Path, device: str, size: str) -> dict[str, Any]:
+    """A sharded model under torchrun: a rank for each of two GPUs, or one for the only one."""
+    processes = min(2, torch.cuda.device_count()) if device == "cuda" else 2
+    sharded = "tiny" if size == "tiny" else "1b"
+    given = "-m", "tests.benchmarks.gpu_ranks", str(folder / "sharded"), sharded
+    process = several.torchrun(*given, processes=processes)
+    text = several.output(process)
+    lines = [line for line in text.split("\n") if line.startswith("RESULT ")]
+    assert lines, text[-4000:]
+    results: dict[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
+    return results
+
+
 def measure(device: str, size: str) -> dict[str, Any]:
     """Everything, as JSON has it."""
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
@@ -209,6 +224,7 @@ def measure(device: str, size: str) -> dict[str, Any]:
                 "resumes": resumes,
                 "stall": stall(home, device, size),
                 "generators": generators(device),
+                "several processes": ranks(home.folder, device, size),
             }
         finally:
             home.close()

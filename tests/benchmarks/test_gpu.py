@@ -27,4 +27,7 @@ def test_the_script_itself_finds_what_it_is_to_find() -> None:
         assert resume["again from the start"]["differ"] == 0
         assert resume["guard, nothing changed"] == "equal"
         assert resume["guard, other data"] == "differs"
+    sharded = results["several processes"]
+    assert sharded["resumed to the same digest"] and sharded["first update"] == "equal"
+    assert (sharded["ranks"], sharded["packs"] > 1) == (2, True)
     assert all(results["generators"].values()) and results["stall"]["megabytes"] > 0

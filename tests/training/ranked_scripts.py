@@ -151,8 +151,10 @@ def train_trainer(case: str, folder: Path, **given: Any) -> None:
 
 def train(kind: str, case: str, folder: Path) -> None:
     """Train once with a loop of its own, as this process was started for."""
-    del folder
-    train_loop(kind, case)
+    if kind == "trainer":
+        train_trainer(case, folder)
+    else:
+        train_loop(kind, case)
 
 
 def exact(kind: str, case: str, folder: Path) -> None:

@@ -26,6 +26,13 @@ def size(batch_sampler: Any) -> int:
     return 1
 
 
+def undivided(batch_sampler: Any) -> Any:
+    """Return the batch sampler whose batches are divided; one that divides samples as it is."""
+    within = getattr(batch_sampler, "batch_sampler", None)
+    is_wrapper = isinstance(getattr(batch_sampler, "num_processes", None), int)
+    return within if is_wrapper and within is not None else batch_sampler
+
+
 def again(stored: Mapping[str, Any], now: int) -> dict[str, Any]:
     """Convert a stored position of one process into that of one of ``now``."""
     before = stored.get(KEY, 1)

@@ -60,7 +60,9 @@ class LoaderPosition:
         # queues of its persistent workers first, and then wait 5 s for each worker.
         self._loader_reference, self._next_seed = weakref.ref(loader), seed
         self._keeps_workers = loader.persistent_workers and loader.generator is None
-        self.sample_order = SampleOrder(loader, batch_sampler, lends_generator=self._keeps_workers)
+        self.sample_order = SampleOrder(
+            loader, division.undivided(batch_sampler), lends_generator=self._keeps_workers
+        )
         self.batch_sampler = None if batch_sampler is None else Batches(batch_sampler, self)
         self.stream = stream
         #: States of the generators of the order from which this pass's was drawn.

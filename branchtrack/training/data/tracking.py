@@ -24,6 +24,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 
+from branchtrack.training.data import division
 from branchtrack.training.data.batch_sampler import Batches
 from branchtrack.training.data.generators import Generators
 from branchtrack.training.data.iterable import Collated, Streamed
@@ -50,7 +51,9 @@ def track(
     is_piped = isinstance(loader.dataset, IterDataPipe)
     steered = not is_piped and loader.batch_size is not None or loader.batch_sampler is not None
     generators = Generators(
-        dataset=loader.dataset, collate=loader.collate_fn, sampler=loader.batch_sampler
+        dataset=loader.dataset,
+        collate=loader.collate_fn,
+        sampler=division.undivided(loader.batch_sampler),
     )
     settings = settings_of(loader.dataset, steered=steered)
     position = LoaderPosition(

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 from branchtrack import processes
 from branchtrack.errors import RankLost
 
+#: Returns whether a wait is in vain.
+Over = Callable[[], bool]
 #: Seconds between two signs of life of a rank.
 BEAT_SECONDS = 1.0
 #: Seconds of silence after which a rank on another machine counts as gone.
@@ -111,16 +113,25 @@ class Channel:
         except Exception as error:
             raise _storeless(error) from error
 
-    def wait(self, key: str, sender: int, *, seconds: float | None = None) -> Any:
+    def wait(
+        self, key: str, sender: int, *, seconds: float | None = None, over: Over | None = None
+    ) -> Any:
         """Return a message of rank ``sender`` as soon as it is there; it is not removed.
 
+        ``over`` returns whether nobody needs it any more.
+
         Raises:
-            RankLost: it has left, is gone, or has not written it within ``seconds``.
+            RankLost: it has left, is gone, or has not written it within ``seconds``, or in time.
         """
-        return self.wait_for_any([key], sender, seconds=seconds)[1]
+        return self.wait_for_any([key], sender, seconds=seconds, over=over)[1]
 
     def wait_for_any(
-        self, keys: Sequence[str], sender: int, *, seconds: float | None = None
+        self,
+        keys: Sequence[str],
+        sender: int,
+        *,
+        seconds: float | None = None,
+        over: Over | None = None,
     ) -> tuple[str, Any]:
         """Do as `wait` for the first of several messages; return its key as well."""
         began, pause, looked = time.monotonic(), _FIRST_LOOK, 0.0
@@ -129,6 +140,8 @@ class Channel:
             if waited - looked > _CHECK_SECONDS:
                 looked = waited
                 why = self.absence(sender)
+                if not why and over is not None and over():
+                    why = "it has not done its part before training ended"
                 # It may have been written just before the rank left.
                 if why and (message := self._first_of(keys)) is None:
                     raise lost(sender, why)
@@ -147,9 +160,11 @@ class Channel:
                 return key, value
         return None
 
-    def take(self, key: str, sender: int, *, seconds: float | None = None) -> Any:
+    def take(
+        self, key: str, sender: int, *, seconds: float | None = None, over: Over | None = None
+    ) -> Any:
         """Do as `wait`, and remove the message: nobody else reads it."""
-        value = self.wait(key, sender, seconds=seconds)
+        value = self.wait(key, sender, seconds=seconds, over=over)
         self.forget(key)
         return value
 

@@ -21,7 +21,6 @@ from branchtrack.errors import StorageError
 from branchtrack.training.record import code, environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.health import HealthRecord
-from branchtrack.training.record.ranks.joint import JointCommitter
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.record.shards import ShardRecord
 from branchtrack.training.record.system_load import SystemLoad
@@ -190,11 +189,8 @@ class Session(Updates):
             self._interrupt()
         head = self.base.fork.id if self.base else None
         parts = self._database, self.store, self.recorder, segment, head, self.actor
-        if self._lead is None:
-            self._committer = Committer(*parts)
-        else:
-            self._committer = JointCommitter(self._lead.channel, *parts)
-            self._lead.begin(point.step)
+        lead = self._lead
+        self._committer = Committer(*parts) if lead is None else lead.begin(point.step, *parts)
 
     def ready(self, point: Point) -> None:
         """Carry out what was scheduled for the step at which this training begins, before it."""
@@ -331,7 +327,12 @@ class Session(Updates):
             evaluates = is_stop and self._evaluates_at_stop(point.step)
             is_held = self._control.is_held(point.step) and not ends
             self._lead.go(
-                ends=ends, evaluates=evaluates, commits=commits, held=is_held, alike=not changes
+                point.step,
+                ends=ends,
+                evaluates=evaluates,
+                commits=commits,
+                held=is_held,
+                alike=not changes,
             )
         words = self._make_stop(point, final=final) if is_stop else ""
         is_last = ends and not self._control.suspends
@@ -364,9 +365,8 @@ class Session(Updates):
 
     def _evaluates_at_stop(self, step: int) -> bool:
         # After a signal there is no time for it.
-        return bool(
-            self.evaluates and not self.signals.received and self._stop.lacks_evaluation(step)
-        )
+        is_free = self.evaluates and not self.signals.received
+        return is_free and self._stop.lacks_evaluation(step)
 
     def _execute(self, request: Request, point: Point, final: bool) -> Answer:
         """Execute a request, on every rank if there are several."""

@@ -20,6 +20,14 @@ def test_the_number_of_processes_is_that_of_the_sampler() -> None:
     assert division.size(None) == 1
 
 
+def test_what_is_divided_is_found_within_a_divider_of_batches_only() -> None:
+    of_batches = BatchSampler(SequentialSampler(DATA), 4, drop_last=False)
+    divided = BatchSamplerShard(of_batches, num_processes=3, process_index=1)
+    assert division.undivided(divided) is of_batches
+    assert division.undivided(of_batches) is of_batches
+    assert division.undivided(None) is None
+
+
 @pytest.mark.parametrize("now", [1, 4, 3])
 def test_others_continue_where_the_order_was_left(now: int) -> None:
     taken = 12

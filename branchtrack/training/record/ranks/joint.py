@@ -187,8 +187,12 @@ class JointCommitter(Committer):
         flight.joint = JointState([first, *others])
         return own
 
+    def _is_over(self) -> bool:
+        """Return whether the end of training has waited long enough for what others write."""
+        return self._recorder.jobs.is_over
+
     def _part(self, number: int, rank: int) -> Part:
-        told = self._channel.take(f"commit/{number}/part/{rank}", rank)
+        told = self._channel.take(f"commit/{number}/part/{rank}", rank, over=self._is_over)
         if "error" in told:
             raise CheckpointError(
                 f"Rank {rank} could not capture its part: {told['error']}",
@@ -228,7 +232,8 @@ class JointCommitter(Committer):
         return packs
 
     def _pack_of(self, flight: Flight, rank: int) -> list[Pack]:
-        told = self._channel.take(f"commit/{flight.number}/pack/{flight.attempts}/{rank}", rank)
+        key = f"commit/{flight.number}/pack/{flight.attempts}/{rank}"
+        told = self._channel.take(key, rank, over=self._is_over)
         if "error" in told:
             raise StorageError(f"Rank {rank}: {told['error']}", path=told["path"])
         pack = pack_from_json(told)

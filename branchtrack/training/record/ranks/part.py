@@ -62,6 +62,12 @@ class PartCommitter:
 
         self._jobs.add(job)
 
+    def refuse(self, why: str) -> None:
+        """Take no part in the next commit, and say why: there is no node then."""
+        self.number += 1
+        key = f"commit/{self.number}/part/{self._channel.rank}"
+        self._channel.post(key, {"error": why, "path": ""})
+
     def commit(self, point: Point) -> None:
         """Copy this rank's part of the state now; the rest happens in the background."""
         self.number += 1

@@ -92,6 +92,7 @@ class FollowerSession(Updates):
         self._gate: Gate | None = None
         self._number = self._logged = 0
         self._restart: dict[str, Any] | None = None
+        self._undo: Callable[[], None] | None = None
         self._closed = self._is_over = self._is_final = False
         self._own_branch: str | None = None
         self._unsent: list[tuple[int, dict[str, float]]] = []
@@ -198,35 +199,50 @@ class FollowerSession(Updates):
         if self._is_over:
             # Rank 0 has said that training ends, and says nothing more.
             return
+        self._is_final = final
         replies: list[Answer] = []
-        undo: Callable[[], None] | None = None
         while True:
             self._number += 1
             message = self._channel.wait(f"say/{self._number}", 0)
-            if message["undo"] and undo is not None:
-                undo()
+            if message["undo"] and self._undo is not None:
+                self._undo()
                 replies.pop()
+            self._undo = None
+            apart = self._apart(message["step"], point.step)
             if "do" in message:
                 request = messages.request_from_json(message["do"])
-                undo = None
-                if request.kind in SETTING_KINDS:
-                    undo = rollback.keep_state(point.live, current(point.live))
-                answer = self._control.execute(request, point, self.actions, final=False)
-                replies.append(answer)
-                reply = f"reply/{self._number}/{self._channel.rank}"
-                self._channel.post(reply, messages.reply_of(answer))
+                replies.append(self._execute(request, point, apart))
+                reply = messages.reply_of(replies[-1])
+                self._channel.post(f"reply/{self._number}/{self._channel.rank}", reply)
                 continue
-            how, self._is_final = message["go"], final
-            self._go(how, point, replies)
+            how = message["go"]
+            self._go(how, point, replies, apart)
             replies = []
-            if not how["held"]:
+            # A rank that has come to its end waits for the others to come to theirs.
+            if not how["held"] and (not apart or how["stop"]):
                 return
 
-    def _go(self, how: Mapping[str, Any], point: Point, replies: list[Answer]) -> None:
+    def _execute(self, request: Request, point: Point, apart: str) -> Answer:
+        """Carry out a request, unless this rank is not where rank 0 is."""
+        if apart:
+            return Answer(request, "failed", apart)
+        if request.kind in SETTING_KINDS:
+            self._undo = rollback.keep_state(point.live, current(point.live))
+        return self._control.execute(request, point, self.actions, final=False)
+
+    def _apart(self, led: int, step: int) -> str:
+        """Return what is wrong if rank 0 is at another update; empty if it is not."""
+        rank = self._channel.rank
+        return "" if led == step else f"Rank {rank} is at step {step}, and rank 0 at {led}."
+
+    def _go(self, how: Mapping[str, Any], point: Point, replies: list[Answer], apart: str) -> None:
         answers.supersede(replies)
         if how.get("evaluate") and self.evaluates:
             self._control.evaluate_at_end(point, ())
-        if how.get("commit"):
+        if how.get("commit") and apart:
+            committer: Any = self.committer
+            committer.refuse(apart)
+        elif how.get("commit"):
             self._commit(point, alike=bool(how.get("alike")))
         self._is_over = bool(how["stop"])
         # Training that has reached its end by itself was not asked to.

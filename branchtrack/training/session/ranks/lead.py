@@ -8,6 +8,7 @@ with different settings would be worse than a request that failed.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ from branchtrack.training.settings.live import Live
 from branchtrack.training.settings.registry import current
 from branchtrack.training.steer.answers import Answer
 
+logger = logging.getLogger("branchtrack")
+
+#: Seconds after which it is said that a rank has not begun.
+_PATIENCE = 20.0
 #: Seconds that rank 0 waits at the end for the others to have read what it said last.
 _END_SECONDS = 15.0
 
@@ -50,16 +55,26 @@ class Lead:
             RankLost: one has not.
         """
         for rank in self.channel.others:
-            self.channel.wait(f"peer/{rank}", rank, seconds=seconds)
+            try:
+                self.channel.wait(f"peer/{rank}", rank, seconds=min(seconds, _PATIENCE))
+            except RankLost:
+                logger.warning(
+                    "branchtrack waits for rank %d: every rank has to begin this training, by "
+                    "branchtrack.start(...) or train().",
+                    rank,
+                )
+                self.channel.wait(f"peer/{rank}", rank, seconds=seconds)
 
-    def execute(self, request: Request, live: Live, run: Callable[[Request], Answer]) -> Answer:
+    def execute(
+        self, request: Request, live: Live, step: int, run: Callable[[Request], Answer]
+    ) -> Answer:
         """Have every rank carry out a request; ``run`` does so here. The answer is that of all."""
         if self.is_over:
             # The others are ending; nothing that is changed now trains anything.
             return run(request)
         is_setting = request.kind in SETTING_KINDS
         put_back = rollback.keep_state(live, current(live)) if is_setting else None
-        number = self._say({"do": messages.request_to_json(request)})
+        number = self._say({"do": messages.request_to_json(request), "step": step})
         answer = run(request)
         own = messages.reply_of(answer)
         differing = ""
@@ -75,11 +90,11 @@ class Lead:
                 answer.error += " The setting was put back on every rank."
         return answer
 
-    def go(self, *, held: bool = False, stop: bool = False, **how: Any) -> None:
+    def go(self, step: int, *, held: bool = False, stop: bool = False, **how: Any) -> None:
         """Say how training goes on from this meeting; see `follower.FollowerSession`."""
         if not self.is_over:
             self.is_held, self.is_over = held, stop
-            self._say({"go": {"held": held, "stop": stop, **how}})
+            self._say({"go": {"held": held, "stop": stop, **how}, "step": step})
 
     def leave(self, why: str = "") -> None:
         """End this side: unless something went wrong, once the others have ended theirs."""

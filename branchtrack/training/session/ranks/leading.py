@@ -18,6 +18,7 @@ from branchtrack.core.records import Request
 from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.ranks.gate import Gate
 from branchtrack.training.record.committer import Point
+from branchtrack.training.record.ranks.joint import JointCommitter
 from branchtrack.training.session.ranks import connection
 from branchtrack.training.session.ranks.lead import Lead
 from branchtrack.training.steer import execution
@@ -64,12 +65,13 @@ class Leading:
         rank, name = self._lead.signal
         return f"{name} on rank {rank}"
 
-    def begin(self, step: int) -> None:
-        """Let the others begin, and watch them."""
+    def begin(self, step: int, *parts: Any) -> JointCommitter:
+        """Let the others begin, and watch them; return the committer for all, made of ``parts``."""
         branch = self._session.own_branch()
         self.channel.post("begun", {"branch": branch})
         self._lead.gate = Gate(self.channel, step)
         self.channel.open(on_loss=self._lose, on_beat=self._look)
+        return JointCommitter(self.channel, *parts)
 
     def is_due(self, step: int, *, save: bool) -> bool:
         """Return whether the ranks meet at ``step``; announce what follows if they do not."""
@@ -82,15 +84,18 @@ class Leading:
     def execute(self, request: Request, point: Point, run: Callable[[Request], Answer]) -> Answer:
         """Execute a request on every rank; its conditions are judged here alone."""
         refused = execution.refusal(request, point.live, point.step)
-        return refused or self._lead.execute(request, point.live, run)
+        return refused or self._lead.execute(request, point.live, point.step, run)
 
-    def go(self, *, ends: bool, evaluates: bool, commits: bool, held: bool, alike: bool) -> None:
+    def go(
+        self, step: int, *, ends: bool, evaluates: bool, commits: bool, held: bool, alike: bool
+    ) -> None:
         """Say how training goes on from a meeting."""
         restart = self._session.order_of_restart()
         if restart is not None:
             restart["group"] = connection.next_group()
             os.environ.update(restart["group"])
         self._lead.go(
+            step,
             held=held,
             stop=ends,
             evaluate=evaluates,
@@ -102,7 +107,7 @@ class Leading:
     def end_meeting(self, step: int) -> None:
         """Let the others go that were held, and announce the next meeting."""
         if self._lead.is_held:
-            self._lead.go(stop=self._session.stop_asked)
+            self._lead.go(step, stop=self._session.stop_asked)
         self._announce(step)
 
     def _announce(self, step: int) -> None:

@@ -34,7 +34,7 @@ from branchtrack.training.record import code, commits, environment, logged_value
 from branchtrack.training.record.committer import Point
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base, UnrecordedSession, origin
-from branchtrack.training.session.unrecorded.replay import leave
+from branchtrack.training.session.unrecorded.replay import is_watched, leave
 from branchtrack.training.state import averages, pieces, snapshots, weights
 from branchtrack.training.state.snapshots import Snapshot
 
@@ -134,7 +134,8 @@ class MergeSession(UnrecordedSession):
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
     ) -> None:
         """Put the weights in place once more, and commit: the loop did not say that it begins."""
-        weights.take(point.live.model, self._resumed.snapshot.tensors, {})
+        model = point.live.model
+        weights.take(model, snapshots.fit(model, self._resumed.snapshot), {})
         self.ready(point)
 
     def close(self, status: str, error: str | None = None) -> None:
@@ -157,7 +158,7 @@ class MergeSession(UnrecordedSession):
         facts = registration.facts_of(point.live, self.actions, evaluates=self.evaluates)
         reading = code.begin(os.getpid())
         reading.join(_CODE_SECONDS)
-        if os.getppid() != (self._order.watcher or os.getppid()):
+        if not is_watched(self._order.watcher):
             raise RuntimeError("The process that asked for this merge is gone.")
 
         def write(connection: Connection) -> None:
@@ -235,7 +236,9 @@ def _must_hold(model: torch.nn.Module, expected: Manifest) -> None:
     Raises:
         CheckpointMismatch: one of them is not as expected.
     """
-    live = {f"model/{name}": value for name, value in snapshots.model_tensors(model).items()}
+    # A merge is made by one process, which holds all rows of what is sharded.
+    held = snapshots.model_tensors(model).items()
+    live = {f"model/{name}": pieces.local(value) for name, value in held}
     recorded = {entry.name: entry.digest for entry in expected.whole}
     for name in sorted(live.keys() | recorded.keys()):
         digest = _digest(name, live[name]) if name in live else None

@@ -34,6 +34,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.errors import CheckpointMismatch, RankLost
 from branchtrack.training.ranks.channel import Channel
+from branchtrack.training.ranks.models import group_size
 from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point
 from branchtrack.training.record.ranks import joint
@@ -115,7 +116,8 @@ class ReplaySession(UnrecordedSession):
             channel.open()
         self._trial, self._plan = trial, plan
         self._start, self._reported_at = base.fork, 0.0
-        self._watcher = trial.watcher or os.getppid()
+        self._watcher = trial.watcher
+        self._parent = os.getppid()
         self._changes = dict(plan.changes)
         self._nearest: tuple[str, dict[str, Any]] | None = None
         self._over = False
@@ -156,7 +158,7 @@ class ReplaySession(UnrecordedSession):
         if step > self._start.step:
             # By now every part of it has been restored.
             self.release_snapshot()
-        if not self._is_watched():
+        if os.getppid() != self._parent or not is_watched(self._watcher):
             self._abandon()
         if self._trial.progress and time.monotonic() - self._reported_at > _REPORT_SECONDS:
             self._reported_at = time.monotonic()
@@ -209,12 +211,6 @@ class ReplaySession(UnrecordedSession):
             print(f"{_missed(self._plan.target, step)}", file=sys.stderr)
         self._over = True
         leave(1)
-
-    def _is_watched(self) -> bool:
-        if self._channel is None:
-            return os.getppid() == self._watcher
-        # Its parent is the launcher of all ranks.
-        return processes.is_alive(self._watcher)
 
     def _compare(self, point: Point) -> tuple[str, dict[str, Any] | None]:
         """Return the digest that training reached, and how its state differs from the node's."""
@@ -298,6 +294,15 @@ class ReplaySession(UnrecordedSession):
         if self._trial.progress and folder.name.startswith("branchtrack-"):
             shutil.rmtree(folder, ignore_errors=True)
         leave(1)
+
+
+def is_watched(watcher: int | None) -> bool:
+    """Return whether the process that asked for this one is there: its parent, but for processes
+    that a launcher of several has started.
+    """
+    if watcher is None or os.getppid() == watcher:
+        return True
+    return group_size() is not None and processes.is_alive(watcher)
 
 
 def leave(code: int) -> None:

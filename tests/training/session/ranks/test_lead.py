@@ -32,7 +32,7 @@ class Meeting:
         """Have both carry out a request; rank 1 replies as given."""
         replying = threading.Thread(target=self._reply, args=(reply,))
         replying.start()
-        answer = self.lead.execute(request(kind), self.live, run)
+        answer = self.lead.execute(request(kind), self.live, 3, run)
         replying.join(60)
         return answer
 
@@ -69,9 +69,9 @@ def test_a_setting_that_a_rank_does_not_take_alike_is_put_back_on_all(
     assert (answer.state, answer.applied, answer.settings) == ("failed", None, {})
     assert answer.error is not None and answer.error.startswith("Rank 1: ")
     assert meeting.optimizer.param_groups[0]["lr"] == 0.1
-    meeting.lead.go()
+    meeting.lead.go(3)
     assert meeting.other.wait("say/2", 0)["undo"] is True
-    meeting.lead.go()
+    meeting.lead.go(3)
     assert meeting.other.wait("say/3", 0)["undo"] is False
 
 
@@ -92,7 +92,9 @@ def test_what_rank_0_itself_refuses_keeps_its_own_reason() -> None:
 def test_a_rank_that_is_lost_at_a_meeting_fails_the_request_and_holds_up_nothing() -> None:
     meeting = Meeting()
     meeting.other.leave("its script ended")
-    answer = meeting.lead.execute(request("act"), meeting.live, lambda asked: Answer(asked, "done"))
+    answer = meeting.lead.execute(
+        request("act"), meeting.live, 3, lambda asked: Answer(asked, "done")
+    )
     assert answer.state == "failed"
     assert answer.error is not None and "its script ended" in answer.error
     assert "Rank 1" in meeting.lead.lost
@@ -100,10 +102,10 @@ def test_a_rank_that_is_lost_at_a_meeting_fails_the_request_and_holds_up_nothing
 
 def test_nothing_is_asked_of_ranks_that_were_told_to_end() -> None:
     meeting = Meeting()
-    meeting.lead.go(stop=True)
-    answer = meeting.lead.execute(request("set"), meeting.live, meeting.set_rate)
+    meeting.lead.go(3, stop=True)
+    answer = meeting.lead.execute(request("set"), meeting.live, 3, meeting.set_rate)
     assert answer.state == "applied"
-    meeting.lead.go()
+    meeting.lead.go(3)
     assert meeting.other.peek("say/2") is None
 
 

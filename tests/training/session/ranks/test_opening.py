@@ -17,10 +17,10 @@ from tests.training.homes import Home
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A home in which two processes have trained twice: replicated, and sharded."""
+    """A home in which two processes have trained: replicated, sharded, and by a Trainer."""
     home = Home(tmp_path_factory.mktemp("several"))
     trust.mark(home.config)
-    for kind in ("ddp", "fsdp"):
+    for kind in ("ddp", "fsdp", "trainer"):
         process = several.torchrun(
             "-m", "tests.training.ranked_scripts", "train", kind, "alike", str(home.folder)
         )
@@ -53,17 +53,17 @@ def test_a_worker_starts_as_many_processes_which_end_in_the_same_bits(made: Home
     assert (made.fork(launch).compared or {})["state"] == "equal"
 
 
-@pytest.mark.parametrize("processes", [1, 4])
+@pytest.mark.parametrize(("run", "processes"), [("ranked-2", 1), ("ranked-2", 4), ("tiny", 1)])
 def test_other_numbers_of_processes_continue_with_each_sample_once(
-    made: Home, processes: int
+    made: Home, run: str, processes: int
 ) -> None:
-    node = made.nodes("ranked-2/main")[2]
+    node = made.nodes(f"{run}/main")[2]
     launch, end = resumed(made, node, world_size=processes)
     fork = made.fork(launch)
     assert end.settings["world_size"] == processes
     assert (fork.compared or {})["state"] == "explained"
     assert "divided anew among" in (fork.restored or {})["data position"]
-    assert end.step == made.nodes("ranked-2/main")[-1].step
+    assert end.step == made.nodes(f"{run}/main")[-1].step
 
 
 def test_a_changed_setting_is_used_by_every_process(made: Home) -> None:
