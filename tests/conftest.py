@@ -28,7 +28,7 @@ from branchtrack.environment_variables import (
     SYSTEM_VARIABLE,
 )
 from tests.new_homes import new_database
-from tests.s3_servers import Server
+from tests.s3_servers import BUCKET, Server
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)
@@ -129,12 +129,10 @@ def s3_server() -> Iterator[Server]:
 
 @pytest.fixture
 def bucket(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a bucket of the test's own, which the environment can reach."""
+    """The address of the test's own folder in a bucket, which the environment can reach."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
-    name = f"bucket-{secrets.token_hex(6)}"
-    s3_server.make_bucket(name)
-    return f"s3://{name}/homes/first"
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}/home"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

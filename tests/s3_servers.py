@@ -14,13 +14,14 @@ import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-KEYS = {"admin": "adminsecret", "reader": "readersecret", "writer": "writersecret"}
+KEYS = {"admin": "adminsecret", "reader": "readersecret"}
 #: What each key may do. Only an admin's requests make a bucket that is not there.
 ACTIONS = {
     "admin": ["Admin", "Read", "Write", "List", "Tagging"],
     "reader": ["Read", "List"],
-    "writer": ["Read:writable", "Write:writable", "List:writable"],
 }
+#: The one bucket of all tests: the server sets much aside for each.
+BUCKET = "tests-bucket"
 _SECONDS = 60
 
 
@@ -78,13 +79,13 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def make_bucket(self, name: str) -> None:
-        """Make a bucket, as an admin's first request to it does."""
+    def _make_bucket(self) -> None:
+        """Make the bucket, as an admin's first request to it does."""
         import obstore
         from obstore.store import S3Store
 
         store = S3Store(
-            name,
+            BUCKET,
             endpoint=self.url,
             region="us-east-1",
             access_key_id="admin",
@@ -109,7 +110,7 @@ class Server:
                 time.sleep(0.1)
                 continue
             try:
-                return self.make_bucket("ready-bucket")
+                return self._make_bucket()
             except Exception as error:
                 last = error
                 time.sleep(0.1)

@@ -308,9 +308,7 @@ class Store:
         return Pack(pack, header.file_bytes, locations), chunks
 
     @contextmanager
-    def _opened(
-        self, pack: str, tensor: str, *, source: bool = False
-    ) -> Iterator[BufferedReader]:
+    def _opened(self, pack: str, tensor: str, *, source: bool = False) -> Iterator[BufferedReader]:
         """Open a pack for reading, from its ``source`` or a copy; ``tensor`` is named in errors.
 
         Raises:

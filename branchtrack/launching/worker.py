@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from branchtrack import processes, trust
 from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
-from branchtrack.control import leftovers
+from branchtrack.control import leftovers, spooled
 from branchtrack.control.trials import advancing
 from branchtrack.core.records import Launch, WorkerRow
 from branchtrack.core.trials.records import RUNNING
@@ -288,7 +288,9 @@ class Worker:
 
     def _clear(self) -> str:
         try:
-            return leftovers.clear(self.database, open_store(self.config.store))
+            store = open_store(self.config.store)
+            words = (spooled.finish(self.database, store), leftovers.clear(self.database, store))
+            return " ".join(filter(None, words))
         except BranchtrackError:
             # Whatever is wrong, the launches will run into it and report it.
             return ""

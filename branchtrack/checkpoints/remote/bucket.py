@@ -137,9 +137,7 @@ class Bucket:
 
     def describe(self, pack: str | None = None) -> str:
         """Return the address of a pack or of the store."""
-        return (
-            str(self.address) if pack is None else f"s3://{self.address.bucket}/{self.key(pack)}"
-        )
+        return str(self.address) if pack is None else f"s3://{self.address.bucket}/{self.key(pack)}"
 
     def is_present(self) -> bool:
         """Return whether the bucket exists and answers."""

@@ -62,9 +62,7 @@ class PackCache:
             return False
         temporary = self._temporary(pack)
         try:
-            file = permissions.create(
-                temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode()
-            )
+            file = permissions.create(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode())
         except OSError:
             return False
         try:
@@ -131,9 +129,7 @@ class PackCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let one process at a time look what there is and make room."""
-        file = permissions.create(
-            self._folder / "lock", os.O_RDWR | os.O_CREAT, self._mode()
-        )
+        file = permissions.create(self._folder / "lock", os.O_RDWR | os.O_CREAT, self._mode())
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

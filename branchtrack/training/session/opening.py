@@ -24,6 +24,7 @@ from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import spooled
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
@@ -118,6 +119,7 @@ def open_session(
     try:
         try:
             opens()
+            opening.finish_spools(resume)
             session = opening.session(resume)
         except (HomeError, SchemaError, StorageError):
             if opening.needs_record(resume) or configuration.is_required():
@@ -143,6 +145,11 @@ class _Opening:
         """Return whether what to train is unknown while the record cannot be read."""
         ordered = self.process.order is not None or self.process.alone
         return ordered or resume is not None or continuation.is_asked_for()
+
+    def finish_spools(self, resume: Resumption | None) -> None:
+        """Upload what processes left on this machine, before anything is continued from it."""
+        if self.needs_record(resume) and (words := spooled.finish(self.database, self.store)):
+            logger.warning("branchtrack: %s", words)
 
     def session(self, resume: Resumption | None) -> TrainingSession:
         if self.process.order is not None:
