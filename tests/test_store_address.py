@@ -115,7 +115,13 @@ def test_what_a_home_remembers_has_to_be_readable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "nbytes"),
-    [("0", 0), ("1048576", 1 << 20), ("500MB", 500_000_000), ("1.5 GiB", 3 << 29), ("2tb", 2 * 10**12)],
+    [
+        ("0", 0),
+        ("1048576", 1 << 20),
+        ("500MB", 500_000_000),
+        ("1.5 GiB", 3 << 29),
+        ("2tb", 2 * 10**12),
+    ],
 )
 def test_sizes_are_bytes_or_have_a_unit(
     text: str, nbytes: int, monkeypatch: pytest.MonkeyPatch

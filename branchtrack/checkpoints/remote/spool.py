@@ -102,7 +102,7 @@ class Spool:
         pack = self._store.put(tensors, metadata) if tensors else None
         commit = Commit(self._next, dict(record), pack.locations if pack else ())
         self._next += 1
-        self._write(commit)
+        self._write_record(commit)
         if pack is not None:
             self._sizes[pack.id] = pack.nbytes
         self._commits[commit.number] = commit
@@ -157,7 +157,7 @@ class Spool:
             listed = {location.digest for location in later[0].locations}
             more = [item for item in commit.locations if item.digest not in listed]
             heir = replace(later[0], locations=(*later[0].locations, *more))
-            self._write(heir)
+            self._write_record(heir)
             self._commits[heir.number] = heir
         self.remove(commit, None, bucket)
 
@@ -208,7 +208,7 @@ class Spool:
                     self._sizes[pack] = Path(self._store.describe(pack)).stat().st_size
         return unreadable
 
-    def _write(self, commit: Commit) -> None:
+    def _write_record(self, commit: Commit) -> None:
         content = {
             "format": _FORMAT,
             "record": commit.record,

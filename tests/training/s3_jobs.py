@@ -1,0 +1,55 @@
+"""Trainings whose packs go to a bucket, in processes that are killed in the middle of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from branchtrack.checkpoints import folder as folders
+from branchtrack.checkpoints.remote import spool
+from branchtrack.checkpoints.remote.bucket import Bucket
+from branchtrack.checkpoints.remote.pack_cache import PackCache
+from branchtrack.checkpoints.remote.spool import Spool
+from branchtrack.db import nodes
+from branchtrack.training.record import commits
+from tests.training import jobs
+
+#: Where a process dies: (object, name of the function, whether it is called before dying).
+FAIL_POINTS: dict[str, tuple[Any, str, bool]] = {
+    "within the spooled pack": (folders, "_write", False),
+    "between spooled pack and its record": (Spool, "_write_record", False),
+    "once it is spooled": (Spool, "_write_record", True),
+    "before the upload": (Bucket, "put", False),
+    "after the upload": (Bucket, "put", True),
+    "within the transaction": (nodes, "commit", True),
+    "after the transaction": (commits, "record", True),
+    "before the spool forgets it": (Spool, "remove", False),
+    "after the spool has forgotten it": (Spool, "remove", True),
+    "within the cache": (PackCache, "_take", False),
+}
+assert spool.FOLDER == "spool"
+
+
+def victim(
+    folder: Path, variables: Mapping[str, str], run: str, point: str | None, begun: Any
+) -> None:
+    """Train a run with a node at every step, until this process is killed or kills itself."""
+    os.environ.update(variables)
+    jobs.FAIL_POINTS.update(FAIL_POINTS)
+    jobs.victim(folder, run, False, point, begun)
+
+
+def finish(folder: Path, variables: Mapping[str, str], point: str) -> None:
+    """Finish what others left, until this process kills itself."""
+    from branchtrack.control import spooled
+    from tests.training.homes import Home
+
+    os.environ.update(variables)
+    jobs.FAIL_POINTS.update(FAIL_POINTS)
+    jobs.deadly(point, 1)
+    home = Home(folder)
+    spooled.finish(home.database, home.store)
+    os.kill(os.getpid(), signal.SIGUSR1)
