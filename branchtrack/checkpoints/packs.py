@@ -200,9 +200,12 @@ class Store:
             CheckpointDamaged: the header, the position or the content is not what was stored.
             StorageError: the file cannot be read.
         """
-        with self._without_damaged_copy(location.pack):
+        try:
             return self._read(location)
-        return self._read(location)
+        except CheckpointDamaged:
+            if not self._drop_copy(location.pack):
+                raise
+            return self._read(location)
 
     def _read(self, location: TensorLocation) -> bytearray:
         path = self.describe(location.pack)
@@ -227,6 +230,14 @@ class Store:
         Raises:
             CheckpointMissing, CheckpointDamaged, StorageError: as `read`.
         """
+        try:
+            yield from self._pieces(location, size)
+        except CheckpointDamaged:
+            # Whoever reads it again reads the pack itself.
+            self._drop_copy(location.pack)
+            raise
+
+    def _pieces(self, location: TensorLocation, size: int) -> Iterator[bytes]:
         path = self.describe(location.pack)
         with self._opened(location.pack, location.name) as file:
             header = self._header(file, location.pack, path)
@@ -239,9 +250,6 @@ class Store:
                 left -= len(piece)
                 yield piece
         if left or hasher.hexdigest() != location.digest:
-            if self._backend.copies:
-                # The next reading is of the pack itself.
-                self._backend.copies.drop(location.pack)
             raise files.damaged(path, location.name, "its bytes differ from what was stored")
 
     def verify(
@@ -351,16 +359,11 @@ class Store:
             self._headers[pack] = header
         return header
 
-    @contextmanager
-    def _without_damaged_copy(self, pack: str) -> Iterator[None]:
-        """Pass over damage that was in a copy on this machine, which is dropped."""
-        try:
-            yield
-        except CheckpointDamaged:
-            copies = self._backend.copies
-            if copies is None or not copies.drop(pack):
-                raise
-            self._headers.pop(pack, None)
+    def _drop_copy(self, pack: str) -> bool:
+        """Drop the copy of a pack on this machine, which is damaged; return whether it was one."""
+        self._headers.pop(pack, None)
+        copies = self._backend.copies
+        return copies is not None and copies.drop(pack)
 
 
 def _checked_id(pack: str) -> str:

@@ -42,7 +42,7 @@ _PARTS_AT_ONCE = 4
 #: The parts that an upload may have.
 _MOST_PARTS = 10_000
 #: Seconds that a request with many bytes, and one with few, may take.
-_TRANSFER_SECONDS, _QUESTION_SECONDS = 300, 10
+_TRANSFER_SECONDS, _QUESTION_SECONDS = 300, 5
 
 
 class Bucket:
@@ -212,14 +212,14 @@ class Bucket:
 
     @cached_property
     def _transfers(self) -> Any:
-        return self._connection(_TRANSFER_SECONDS)
+        return self._connection(_TRANSFER_SECONDS, retries=3)
 
     @cached_property
     def _questions(self) -> Any:
         """The same bucket for what is asked within transactions, which must not take long."""
-        return self._connection(_QUESTION_SECONDS)
+        return self._connection(_QUESTION_SECONDS, retries=1)
 
-    def _connection(self, seconds: float) -> Any:
+    def _connection(self, seconds: float, *, retries: int) -> Any:
         from obstore.store import S3Store
 
         endpoint = multipart.endpoint_variable()
@@ -227,15 +227,15 @@ class Bucket:
         if endpoint.startswith("http://"):
             options["allow_http"] = True
         waits = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=1)}
-        retries: Any = {
-            "max_retries": 2,
+        retry: Any = {
+            "max_retries": retries,
             "retry_timeout": timedelta(seconds=2 * seconds),
             "backoff": {**waits, "base": 2},
         }
         return S3Store(
             self.address.bucket,
             client_options=options,  # type: ignore[arg-type]
-            retry_config=retries,
+            retry_config=retry,
             disable_bulk_delete=True,
         )
 

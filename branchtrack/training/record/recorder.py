@@ -26,7 +26,7 @@ from branchtrack.training.record.inbox import Inbox
 from branchtrack.training.record.jobs import Job, JobQueue
 from branchtrack.training.record.outages import Outages, cut
 from branchtrack.training.record.points import LoggedPoint, Points
-from branchtrack.training.record.uploads import Uploads
+from branchtrack.training.record.remote.uploads import Uploads
 from branchtrack.training.record.watches import ChangeWatch, FileWatch
 
 logger = logging.getLogger("branchtrack")
