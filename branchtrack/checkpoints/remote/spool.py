@@ -272,15 +272,16 @@ def waiting(home: Path) -> tuple[int, int]:
 
 
 def abandoned(home: Path) -> Iterator[Spool]:
-    """Yield the spools of processes that are gone, one after another, read; close each.
+    """Yield the spools of processes that are gone, the oldest first; close each.
 
     A spool that another process is about to finish is passed over.
     """
-    try:
-        folders = [f for f in sorted((home / FOLDER).iterdir()) if not f.name.startswith(_HIDDEN)]
-    except OSError:
-        return
-    for folder in folders:
+    folders = []
+    for path in (home / FOLDER).glob(f"*/{_ALIVE}"):
+        with suppress(OSError):
+            if not path.parent.name.startswith(_HIDDEN):
+                folders.append((path.stat().st_mtime_ns, path.parent))
+    for _, folder in sorted(folders):
         with suppress(OSError):
             lock = os.open(folder / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
             try:

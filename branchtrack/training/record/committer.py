@@ -23,8 +23,8 @@ from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training.record import commits, environment, intervals
 from branchtrack.training.record.pending_changes import PendingChanges
 from branchtrack.training.record.recorder import Recorder
-from branchtrack.training.record.saves import Saves
 from branchtrack.training.record.remote.spooling import Spooling, Waiting
+from branchtrack.training.record.saves import Saves
 from branchtrack.training.record.watches import StoreWatch
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
