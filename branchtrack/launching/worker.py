@@ -21,7 +21,8 @@ from branchtrack import processes, trust
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.remote import spool
 from branchtrack.config import Config
-from branchtrack.control import leftovers, spooled
+from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.control.trials import advancing
 from branchtrack.core.records import Launch, WorkerRow
 from branchtrack.core.trials.records import RUNNING

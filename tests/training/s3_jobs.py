@@ -44,7 +44,7 @@ def victim(
 
 def finish(folder: Path, variables: Mapping[str, str], point: str) -> None:
     """Finish what others left, until this process kills itself."""
-    from branchtrack.control import spooled
+    from branchtrack.control.store import spooled
     from tests.training.homes import Home
 
     os.environ.update(variables)

@@ -16,7 +16,8 @@ import pytest
 from branchtrack import control
 from branchtrack.checkpoints.remote import spool as spools
 from branchtrack.checkpoints.remote.bucket import Bucket
-from branchtrack.control import leftovers, spooled
+from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.core.records import Node
 from branchtrack.db import audit
 from branchtrack.environment_variables import (

@@ -183,6 +183,7 @@ class Spool:
         if not self._commits:
             # Nobody may find it without a lock and begin to read it.
             shutil.rmtree(self.folder, ignore_errors=True)
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
         os.close(self._lock)
         self._lock = -1
 

@@ -46,7 +46,8 @@ def storage(line: CommandLine, upload: bool, check: bool, as_json: bool) -> None
     Example: branchtrack storage
     """
     from branchtrack.checkpoints.remote import spool
-    from branchtrack.control import leftovers, spooled
+    from branchtrack.control import leftovers
+    from branchtrack.control.store import spooled
     from branchtrack.retention import report as reports
 
     if check:

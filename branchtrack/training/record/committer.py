@@ -16,7 +16,8 @@ from typing import Any
 
 from branchtrack import processes
 from branchtrack.checkpoints.packs import Pack, Store
-from branchtrack.control import leftovers, spooled
+from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError

@@ -24,7 +24,7 @@ from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import spooled
+from branchtrack.control.store import spooled
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database

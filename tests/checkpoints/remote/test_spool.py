@@ -112,20 +112,25 @@ def test_one_that_is_gone_is_finished_by_one_other(spool: Spool, tmp_path: Path)
 
 
 def test_a_child_that_was_forked_does_not_hold_the_lock(spool: Spool, tmp_path: Path) -> None:
-    read, write = os.pipe()
+    spool.add(tensors(), {}, RECORD)
+    (begun, begins), (end, ends) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(write)
-        os.read(read, 1)
+        os.write(begins, b"x")
+        os.close(ends)
+        os.read(end, 1)
         os._exit(0)
-    os.close(read)
-    spool.add(tensors(), {}, RECORD)
-    spool.close()
+    os.read(begun, 1)
+    # As if this process had been killed.
+    os.close(spool._lock)
+    spool._lock = -1
     other = list(spools.abandoned(tmp_path))
     assert len(other) == 1
     other[0].close()
-    os.close(write)
+    os.close(ends)
     os.waitpid(child, 0)
+    for descriptor in (begun, begins, end):
+        os.close(descriptor)
 
 
 def test_a_pack_without_its_record_is_no_commit(spool: Spool, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from branchtrack.checkpoints.manifest import TensorBytes
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.remote import spool as spools
 from branchtrack.checkpoints.remote.spool import Commit, Elsewhere, Spool
-from branchtrack.control import leftovers, spooled
+from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.core.records import NewNode
 from branchtrack.db import nodes
 from branchtrack.db.engine import Database

@@ -12,7 +12,8 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.checkpoints.remote import spool as spools
-from branchtrack.control import leftovers, spooled
+from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.core.records import NewNode, Node
 from branchtrack.db import audit, nodes, runs
 from branchtrack.db.engine import Database
