@@ -281,6 +281,30 @@ def test_whoever_finishes_it_may_be_killed_as_well(
     assert listed == list(range(len(listed))) and len(listed) > 5
 
 
+def test_a_process_that_goes_on_begins_where_the_last_one_ended(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.5)
+    with monkeypatch.context() as away:
+        away.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(SystemExit):
+            home.train(max_steps=12, save_steps=1, callbacks=lambda: [Do("on_step_end", 6, end)])
+    assert home.nodes("tiny/main") == [] and waiting(home) > 4
+    opened = Home(home.folder)
+    monkeypatch.setenv(CONTINUE_VARIABLE, "1")
+    opened.train(max_steps=12, save_steps=1)
+    # One run, in which nothing was trained again.
+    assert [run.name for run in opened.runs()] == ["tiny"]
+    steps = [node.step for node in check(opened)]
+    assert sorted(set(steps)) == list(range(13)) and waiting(opened) == 0
+    opened.close()
+
+
+def end(**_: Any) -> None:
+    """Ask the loop to end, as a preemption does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_commits_are_dropped_where_the_branch_has_gone_on_without_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,8 +97,12 @@ class Bucket:
             FileNotFoundError: there is none.
         """
         key = self.key(pack)
-        with self._translated(key):
-            return int(self._client.head(self._questions, key)["size"])
+        size = self._size(key)
+        if size is None:
+            # The answer to this one says whether there is a bucket at all.
+            self._range(key, 0, 1)
+            raise FileNotFoundError(2, "there is no such object", key)
+        return size
 
     def range(self, pack: str, start: int, length: int) -> bytes:
         """Return some bytes of a pack."""

@@ -68,7 +68,7 @@ def finish(database: Database, store: Store) -> str:
     Raises:
         StorageError, SchemaError: the database or the bucket failed; the rest is kept.
     """
-    if store.copies is None or database.read_only:
+    if database.read_only:
         return ""
     recorded, reasons = 0, list[str]()
     for spool in spools.abandoned(store.home):

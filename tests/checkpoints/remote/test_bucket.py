@@ -174,6 +174,8 @@ def test_a_bucket_that_is_not_there_is_no_missing_pack(
     there = Bucket(store_address.parse("s3://never-made"))
     with pytest.raises(BucketError, match="no bucket 'never-made'"):
         there.range(PACK, 0, 10)
+    with pytest.raises(BucketError, match="no bucket 'never-made'"):
+        there.open(PACK)
     assert not there.is_present()
 
 
