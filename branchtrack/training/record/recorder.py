@@ -117,9 +117,13 @@ class Recorder:
         """Queue ``job`` for the thread, after all jobs queued before it.
 
         A job that raises StorageError or SchemaError is tried again until it succeeds or the
-        recorder closes; one that fails otherwise is logged and given up.
+        recorder closes; one that fails otherwise is logged and given up. What the thread of the
+        uploads queues is done by itself: at the end the other one is gone before it.
         """
-        self.jobs.add(job)
+        if self.uploads is not None and self.uploads.is_here():
+            self.uploads.queue.add(job)
+        else:
+            self.jobs.add(job)
 
     def begin_uploads(self) -> Uploads:
         """Have nodes recorded by a thread of their own, after their packs are in a bucket."""

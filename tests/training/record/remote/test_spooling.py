@@ -20,6 +20,7 @@ from branchtrack.db.tables import tensors as tensor_rows
 from branchtrack.environment_variables import STORE_VARIABLE
 from branchtrack.training.record import intervals
 from branchtrack.training.record.committer import Committer
+from branchtrack.training.steer.answers import Answer
 from tests.training.desks import Desk
 from tests.training.homes import Home
 
@@ -154,3 +155,21 @@ def test_what_is_left_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> No
     assert any("branchtrack storage --upload" in line for line in lost)
     status, error = desk.committer.ending("finished", None)
     assert status == "failed" and error and "1 commits wait" in error
+
+
+def test_what_follows_a_late_upload_is_recorded_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    desk.update()
+    failed = Answer(desk.asked(), "failed", error="No.")
+    nodes = desk.commit(0, failed, kind="final")
+    proved: list[int] = []
+    desk.recorder.after_nodes(lambda: proved.append(len(nodes)))
+    closing = threading.Thread(target=desk.close)
+    closing.start()
+    closing.join(0.3)
+    assert closing.is_alive() and nodes == [] and proved == []
+    gate.open.set()
+    closing.join(60)
+    assert proved == [1] and desk.home.request(failed.request.id).state == "failed"
