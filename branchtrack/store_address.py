@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from branchtrack import permissions
+from branchtrack import permissions, redaction
 from branchtrack.environment_variables import (
     STORE_CACHE_VARIABLE,
     STORE_SPOOL_VARIABLE,
@@ -60,7 +60,8 @@ def parse(text: str) -> Address:
         or not _BUCKET.fullmatch(bucket)
         or not (_PREFIX.fullmatch(prefix) and is_path)
     ):
-        raise InvalidInput(STORE_VARIABLE, text, "s3://bucket or s3://bucket/prefix")
+        shown = redaction.redacted([text])[0]
+        raise InvalidInput(STORE_VARIABLE, shown, "s3://bucket or s3://bucket/prefix")
     return Address(bucket, prefix)
 
 

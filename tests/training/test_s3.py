@@ -20,12 +20,14 @@ from branchtrack.control import leftovers
 from branchtrack.control.store import spooled
 from branchtrack.core.records import Node
 from branchtrack.db import audit
+from branchtrack.db.storage import packs
 from branchtrack.environment_variables import (
     CONTINUE_VARIABLE,
     STORE_CACHE_VARIABLE,
     STORE_VARIABLE,
 )
 from branchtrack.errors import CheckpointMissing, InvalidInput
+from branchtrack.retention.sweeps import Sweep
 from branchtrack.training.record import intervals
 from tests.s3_servers import BUCKET, Server
 from tests.training import jobs, loops, s3_jobs
@@ -279,6 +281,13 @@ def test_whoever_finishes_it_may_be_killed_as_well(
     assert process.exitcode == -signal.SIGKILL
     listed = [node.step for node in finished(home, "v/main")]
     assert listed == list(range(len(listed))) and len(listed) > 5
+    # A sweep removes what it had uploaded and not recorded.
+    Sweep(home.database, home.store, {}, "test").collect()
+    with home.database.read() as connection:
+        named = packs.ids(connection)
+    unnamed = {pack.id for pack in home.store.packs()} - named
+    owners = {home.store.metadata(pack)["branchtrack.process"] for pack in unnamed}
+    assert len(owners) <= 1, "only the training's own, which is left to the clearing of leftovers"
 
 
 def test_a_process_that_goes_on_begins_where_the_last_one_ended(

@@ -132,7 +132,7 @@ def _record(
             fresh = _missing(connection, store, tensors)
         if any(isinstance(content, Elsewhere) for _, content in fresh):
             return _GONE, None
-        pack = store.put(fresh, owner) if fresh else None
+        pack = _put(database, store, fresh, owner) if fresh else None
         with database.transaction() as connection:
             if (why := _standing(connection, new)) is not None:
                 return why, pack
@@ -177,6 +177,23 @@ def _missing(
     packs = nodes.packs_of(connection, tensors)
     there = {pack for pack in set(packs.values()) if store.exists(pack)}
     return [(digest, data) for digest, data in tensors.items() if packs.get(digest) not in there]
+
+
+def _put(
+    database: Database,
+    store: Store,
+    fresh: Sequence[tuple[str, TensorBytes]],
+    owner: Mapping[str, str],
+) -> Pack:
+    """Write a pack that is named before: if nothing comes of it, the next sweep deletes it.
+
+    The process that finishes may be a command, of which no database ever hears again.
+    """
+    planned = store.plan(fresh, owner)
+    with database.transaction() as connection:
+        thinning.lock_store(connection)
+        thinning.announce(connection, (planned.id, planned.nbytes))
+    return store.put(fresh, owner)
 
 
 def _add(
