@@ -14,11 +14,13 @@ import json
 import mmap
 import os
 import shutil
+import threading
+import time
 import uuid
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,15 @@ class Elsewhere(TensorBytes):
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit in a spool: its number, what is to be recorded, and where its new tensors are."""
+    """A commit in a spool: its number, what is to be recorded, and where its new tensors are.
+
+    ``at`` is the time of `time.monotonic` at which it was written or read here.
+    """
 
     number: int
     record: dict[str, Any]
     locations: tuple[TensorLocation, ...]
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
     def packs(self) -> set[str]:
@@ -60,11 +66,13 @@ class Commit:
 class Spool:
     """The spool of one process in ``folder``, which nobody else uses while this object lives.
 
-    Locking: none; one thread adds commits and another removes them, each in one step of Python.
+    Locking: one thread adds commits and another removes them, each in one step of Python;
+    ``changing`` is for callers that take several steps.
     """
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder = folder
+        self.changing = threading.Lock()
         self._lock = lock
         self._store = Store(Folder(folder), folder.parent.parent)
         self._commits: dict[int, Commit] = {}
@@ -81,6 +89,12 @@ class Spool:
     def nbytes(self) -> int:
         """The bytes of the packs that wait."""
         return sum(list(self._sizes.values()))
+
+    @property
+    def age(self) -> float:
+        """The seconds for which the oldest commit has waited."""
+        moments = [commit.at for commit in list(self._commits.values())]
+        return time.monotonic() - min(moments) if moments else 0.0
 
     @property
     def digests(self) -> dict[str, TensorLocation]:

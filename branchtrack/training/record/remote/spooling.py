@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack import store_address
-from branchtrack.checkpoints.manifest import TensorBytes
+from branchtrack.checkpoints import files
+from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.remote import spool as spools
 from branchtrack.checkpoints.remote.spool import Commit, Elsewhere, Spool
@@ -25,6 +26,9 @@ from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointMissing, StorageError
 from branchtrack.training.record.commits import Digested
 from branchtrack.training.steer.answers import Answer
+
+#: Seconds after which what was written is read from the disk again, which may have changed it.
+_IN_MEMORY = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Waiting:
 class Spooling:
     """The spool of one training; ``owner`` is the metadata of its packs.
 
-    Locking: commits are kept by one thread and settled by another, see `Spool`; ``_gone`` is
-    replaced whole.
+    Locking: commits are kept by one thread and settled by another. None is given up while another
+    is being kept, which may share its tensors; ``_gone`` is replaced whole.
     """
 
     def __init__(self, database: Database, store: Store, owner: Mapping[str, str]) -> None:
@@ -76,6 +80,18 @@ class Spooling:
             StorageError: the disk or the database failed, or the spool is full.
         """
         spool = self._spool = self._spool or spools.open_own(self._store.home)
+        with spool.changing:
+            return self._keep(spool, digested, new, answers, actor, saves)
+
+    def _keep(
+        self,
+        spool: Spool,
+        digested: Digested,
+        new: NewNode,
+        answers: Sequence[Answer],
+        actor: str,
+        saves: Mapping[str, Any] | None,
+    ) -> Waiting:
         manifest, tensors = digested
         fresh = self._unstored(spool, tensors)
         nbytes = sum(content.nbytes for _, content in fresh)
@@ -105,6 +121,7 @@ class Spooling:
         Raises:
             CheckpointMissing: some of it was stored when the commit was made, and has been removed
                 since; the next commit is made whole.
+            CheckpointDamaged: the disk has not kept it as it was.
         """
         gone = {digest for digest, content in fresh if isinstance(content, Elsewhere)}
         if gone:
@@ -116,6 +133,13 @@ class Spooling:
                 fix="The next checkpoint is stored whole.",
                 path=self._store.describe(),
             )
+        if self._spool is not None and self._spool.age > _IN_MEMORY:
+            for digest, content in fresh:
+                if tensor_digest(content.dtype, content.shape, content.data) != digest:
+                    self._gone |= {digest}
+                    raise files.damaged(
+                        str(self._spool.folder), content.name, "it changed while it waited"
+                    )
 
     def settle(self, waiting: Waiting, pack: Pack | None, *, recorded: bool) -> None:
         """Remove a commit that was recorded, or will never be.
@@ -128,7 +152,8 @@ class Spooling:
                 self._gone -= {item.digest for item in waiting.commit.locations}
                 self._spool.remove(waiting.commit, pack, self._store)
             else:
-                self._spool.give_up(waiting.commit, self._store)
+                with self._spool.changing:
+                    self._spool.give_up(waiting.commit, self._store)
 
     def close(self) -> None:
         """Leave what waits to other processes."""
@@ -142,7 +167,7 @@ class Spooling:
         with self._database.read() as connection:
             stored = nodes.packs_of(connection, tensors).keys() - self._gone
         # What is recorded between these lines is written again, which does no harm.
-        waits = spool.digests
+        waits = spool.digests.keys() - self._gone
         return [
             (digest, content)
             for digest, content in tensors.items()

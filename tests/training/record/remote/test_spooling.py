@@ -18,8 +18,9 @@ from branchtrack.db import audit
 from branchtrack.db.storage import thinning
 from branchtrack.db.tables import tensors as tensor_rows
 from branchtrack.environment_variables import STORE_VARIABLE
-from branchtrack.training.record import intervals
+from branchtrack.training.record import commits, intervals
 from branchtrack.training.record.committer import Committer
+from branchtrack.training.record.remote import spooling
 from branchtrack.training.steer.answers import Answer
 from tests.training.desks import Desk
 from tests.training.homes import Home
@@ -173,3 +174,35 @@ def test_what_follows_a_late_upload_is_recorded_at_the_end(
     gate.open.set()
     closing.join(60)
     assert proved == [1] and desk.home.request(failed.request.id).state == "failed"
+
+
+def test_what_a_disk_has_changed_while_it_waited_is_not_listed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "_IN_MEMORY", 0.0)
+    put = threading.Event()
+    missing = commits.missing
+
+    def later(*arguments: Any) -> Any:
+        assert put.wait(60)
+        return missing(*arguments)
+
+    monkeypatch.setattr(commits, "missing", later)
+    desk.update()
+    damaged = desk.commit(0)
+    while not waiting(desk):
+        threading.Event().wait(0.01)
+    (path,) = (desk.home.config.home / spools.FOLDER).rglob("*.safetensors")
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    put.set()
+    while waiting(desk):
+        threading.Event().wait(0.01)
+    desk.update()
+    whole = desk.commit(1)
+    desk.close()
+    assert damaged == [] and len(whole) == 1
+    control.verify_node(desk.home.database, desk.home.store, whole[0])
