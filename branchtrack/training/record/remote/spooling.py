@@ -95,7 +95,9 @@ class Spooling:
         manifest, tensors = digested
         fresh = self._unstored(spool, tensors)
         nbytes = sum(content.nbytes for _, content in fresh)
-        if len(spool) and spool.nbytes + nbytes > self._limit:
+        # The state that training ends in can be kept nowhere else.
+        is_last = new.kind == "final"
+        if len(spool) and spool.nbytes + nbytes > self._limit and not is_last:
             raise StorageError(
                 f"{len(spool)} commits wait in {spool.folder} for {self._store.describe()}, as "
                 f"many as may ({spool.nbytes:,} bytes).",
