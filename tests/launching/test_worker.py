@@ -17,7 +17,6 @@ from sqlalchemy import select
 from branchtrack import control, processes
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
-from branchtrack.checkpoints.remote import spool
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
 from branchtrack.db import audit, metrics, requests, segments
@@ -25,11 +24,9 @@ from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue
 from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
-from branchtrack.environment_variables import STORE_VARIABLE
 from branchtrack.errors import StorageError
 from branchtrack.launching import local_process
 from branchtrack.launching.worker import Worker, in_background
-from tests.control.store.test_spooled import leave
 from tests.launching.helpers import (
     ROOT,
     SCRIPT,
@@ -42,7 +39,6 @@ from tests.launching.helpers import (
     wait_until,
 )
 from tests.matrices import some
-from tests.trees_for_tests import make_tree
 
 Order = Callable[..., Launch]
 Train = Callable[..., None]
@@ -487,23 +483,3 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
         launch = order("refused")
         run_to_the_end(worker)
     assert reread(database, launch).error == "It does not fit. Do this."
-
-
-def test_a_worker_uploads_what_killed_processes_left(
-    bucket: str, tmp_path: Path, sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(STORE_VARIABLE, bucket)
-    opened = open_database(sqlite_config)
-    remote = open_store(sqlite_config.store)
-    head = make_tree(opened, remote).node("main", 3, kind="root")
-    lines: list[str] = []
-    leave(opened, remote, head, 4)
-    worker = Worker(opened, sqlite_config, say=lines.append)
-    run_to_the_end(worker)
-    assert any("1 were uploaded" in line for line in lines)
-    # And what a child leaves that dies while it works.
-    leave(opened, remote, head, 5)
-    worker._finish_spools()
-    wait_until(lambda: spool.waiting(sqlite_config.home)[0] == 0)
-    wait_until(lambda: len(lines) == 2)
-    opened.close()
