@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from branchtrack import store_address
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.remote.bucket import Bucket
+from branchtrack.config import Config
 from branchtrack.core.records import Node
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
@@ -146,3 +149,25 @@ def test_a_run_arrives_in_a_bucket(
 def test_weights_are_exported(call: Call, line: list[Node], tmp_path: Path) -> None:
     done = call("export", line[-1].id, str(tmp_path / "out"), "--raw")
     assert done.code == 0 and list((tmp_path / "out").iterdir())
+
+
+def test_a_home_is_moved_into_a_bucket_and_back_by_copying(
+    bucket: str, sqlite_config: Config, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, folder = sqlite_config.home, open_store(sqlite_config.store)
+    chain(make_tree(sqlite_database, folder))
+    there = Bucket(store_address.parse(bucket))
+    for path in (home / "store" / "packs").rglob("*.safetensors"):
+        there.put(path.stem, [path.read_bytes()])
+    monkeypatch.setenv(STORE_VARIABLE, bucket)
+    refused = call_on(home, "init")
+    assert refused.code == 2 and "Moving a home" in refused.err
+    (home / "store" / "packs").rename(home / "store" / "packs-old")
+    assert call_on(home, "init").code == 0
+    monkeypatch.delenv(STORE_VARIABLE)
+    assert call_on(home, "verify", "--all").code == 0
+    assert bucket in call_on(home, "storage").out
+    (home / "store" / "packs-old").rename(home / "store" / "packs")
+    (home / store_address.FILE).unlink()
+    assert call_on(home, "verify", "--all").code == 0
+    assert bucket not in call_on(home, "storage").out
