@@ -9,6 +9,7 @@ must not know SQL, nor what a record means.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import mmap
@@ -197,7 +198,8 @@ class Spool:
         if not self._commits:
             # Nobody may find it without a lock and begin to read it.
             shutil.rmtree(self.folder, ignore_errors=True)
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        with suppress(OSError):
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
         os.close(self._lock)
         self._lock = -1
 
@@ -268,7 +270,7 @@ def open_own(home: Path) -> Spool:
         permissions.make_folder(root, mode)
         permissions.make_folder(fresh, mode)
         lock = permissions.create(fresh / _ALIVE, os.O_RDWR | os.O_CREAT, mode)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock)
         os.rename(fresh, root / name)
     except OSError as error:
         raise _unusable(root / name, error) from error
@@ -299,15 +301,26 @@ def abandoned(home: Path) -> Iterator[Spool]:
     for _, folder in sorted(folders):
         with suppress(OSError):
             lock = os.open(folder / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            is_ours = _lock(lock)
+            if is_ours is None:
+                is_ours = processes.is_gone(folder.name)
+            if is_ours and folder.exists():
+                yield Spool(folder, lock)
+            else:
                 os.close(lock)
-                continue
-            if not folder.exists():
-                os.close(lock)
-                continue
-            yield Spool(folder, lock)
+
+
+def _lock(file: int) -> bool | None:
+    """Lock a file unless another process has; return None if its disk knows no such locks.
+
+    Then the name of a process tells whether it is gone. Of two that finish the same spool at once
+    each sees in its transactions what the other one has recorded.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK) else False
+    return True
 
 
 def _let_go(reference: weakref.ref[Spool]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from branchtrack import processes
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.checkpoints.remote import spool as spools
@@ -182,3 +185,19 @@ def test_the_record_is_json_beside_a_lock(spool: Spool) -> None:
     assert json.loads(path.read_text())["record"] == RECORD
     with (spool.folder / "alive").open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_on_a_disk_without_locks_the_name_says_whether_a_process_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = OSError(errno.ENOSYS, "Function not implemented")
+    monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=unknown))
+    spool = spools.open_own(tmp_path)
+    spool.add(tensors(), {}, RECORD)
+    assert list(spools.abandoned(tmp_path)) == []
+    host, pid, start = processes.own_name().split(":")
+    spool.folder.rename(tmp_path / spools.FOLDER / f"{host}:{pid}:{int(start) - 1}#1")
+    (left,) = spools.abandoned(tmp_path)
+    assert left.read() == [] and len(left.commits()) == 1
+    left.close()
+    spool.close()
