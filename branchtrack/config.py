@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from branchtrack import permissions
+from branchtrack import permissions, store_address
 from branchtrack.environment_variables import DATABASE_VARIABLE, HOME_VARIABLE, REQUIRE_VARIABLE
 from branchtrack.errors import HomeError
 
@@ -56,6 +56,7 @@ class Config:
 
         Raises:
             HomeError: a folder cannot be made or written.
+            InvalidInput: the environment names a bucket, and its packs are elsewhere.
         """
         is_new = not self.home.exists()
         mode = permissions.SHARED if shared else permissions.PRIVATE
@@ -66,6 +67,9 @@ class Config:
             permissions.make_folder(self.logs, permissions.of_home(self.home))
         except OSError as error:
             raise HomeError(str(self.home), error.strerror or str(error)) from error
+        address = store_address.of_home(self.home)
+        if address is not None:
+            store_address.remember(self.home, address)
         if not self.home.is_dir() or not os.access(self.home, os.W_OK | os.X_OK):
             raise HomeError(str(self.home), "it is not writable")
         return is_new

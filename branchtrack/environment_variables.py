@@ -3,6 +3,11 @@
 #: The folder of a home, and the URL of a database outside it.
 HOME_VARIABLE = "BRANCHTRACK_HOME"
 DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
+#: The bucket that holds the packs, and the bytes that copies of packs, and packs that wait for the
+#: bucket, may take of this machine's disk.
+STORE_VARIABLE = "BRANCHTRACK_STORE"
+STORE_CACHE_VARIABLE = "BRANCHTRACK_STORE_CACHE"
+STORE_SPOOL_VARIABLE = "BRANCHTRACK_STORE_SPOOL"
 #: Set to 1, a training that cannot be recorded is refused, or raises at its end.
 REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 #: Makes a command continue what it began before: the newest run (1), or the named run.

@@ -12,7 +12,7 @@ from typing import Any
 REDACTED = "<redacted>"
 _NAME = re.compile(
     r"(^|_)(PASS|PWD|AUTH|AUTHORIZATION|COOKIES?|DSN|CREDENTIALS?"
-    r"|[A-Z0-9]*(SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY)|(API|ACCESS|SECRET|PRIVATE)_KEYS?)(_|$)"
+    r"|[A-Z0-9]*(SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY)|(API|ACCESS|SECRET|PRIVATE|CUSTOMER)_KEYS?)(_|$)"
 )
 #: The other words of an option about tokens of text: --pad-token, --tokens-per-token.
 _OF_TEXT = frozenset(

@@ -24,9 +24,11 @@ from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import (
     DATABASE_VARIABLE,
     HOME_VARIABLE,
+    STORE_VARIABLE,
     SYSTEM_VARIABLE,
 )
 from tests.new_homes import new_database
+from tests.s3_servers import BUCKET, Server
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)
@@ -69,6 +71,7 @@ def _interruptible() -> None:
 def _no_home_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(HOME_VARIABLE, raising=False)
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.delenv(STORE_VARIABLE, raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +115,24 @@ def postgres(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """The URL of a PostgreSQL database that has its tables already."""
     with _database(postgres_server, f"TEMPLATE {postgres_template} STRATEGY FILE_COPY") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """A real S3 server, for all tests of this process that need one."""
+    with TemporaryDirectory(prefix="branchtrack-s3-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the test's own folder in a bucket, which the environment can reach."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}/home"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

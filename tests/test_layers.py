@@ -88,6 +88,7 @@ def test_every_module_that_may_not_know_torch_is_under_the_contract() -> None:
     present |= {path.parent.name for path in package.glob("*/__init__.py")}
     modules = {f"branchtrack.{name}" for name in present - {*NO_LAYER, *MAY_KNOW_TORCH}}
     store = {path.stem for path in (package / "checkpoints").glob("*.py")}
+    store |= {path.parent.name for path in (package / "checkpoints").glob("*/__init__.py")}
     modules |= {f"branchtrack.checkpoints.{name}" for name in store - {"__init__", "tensors"}}
     assert set(contracts()["no-torch"]["source_modules"]) == modules
 

@@ -27,6 +27,7 @@ HIDDEN = "h1dd3n-value"
         [f"--url=postgresql://me:{HIDDEN}@host/x"],
         ["--access_key", HIDDEN],
         ["--aws-secret-access-key", HIDDEN],
+        [f"AWS_SSE_CUSTOMER_KEY_BASE64={HIDDEN}"],
     ],
 )
 def test_a_secret_is_not_kept(words: list[str]) -> None:

@@ -6,10 +6,11 @@ knows these, and works the same over every backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BufferedReader
+from pathlib import Path
 from typing import Protocol
 
 Chunk = bytes | memoryview
@@ -24,12 +25,33 @@ class ListedPack:
     nbytes: int = 0
 
 
+class Copies(Protocol):
+    """Copies on this machine of packs that are elsewhere; `Backend.open` prefers them."""
+
+    def open_source(self, pack: str) -> BufferedReader:
+        """Do as `Backend.open`, whatever copies there are."""
+
+    def drop(self, pack: str) -> bool:
+        """Delete the copy of a pack, which was damaged; return whether there was one."""
+
+    def adopt(self, pack: str, path: Path) -> None:
+        """Take over a file that holds the whole pack: it becomes the copy, or is deleted."""
+
+    def check(self) -> Sequence[tuple[str, str]]:
+        """Try what a store needs, and return (what was tried, what was wrong or "") of each."""
+
+
 class Backend(Protocol):
     """Packs by their ids (32 hex characters); safe for many threads and processes at once.
 
     Every method raises OSError if the storage fails; backends that are not file systems convert
-    their own errors.
+    their own errors. ``copies`` is None if the packs themselves are on this machine: then they are
+    quick to reach, and can always be.
     """
+
+    @property
+    def copies(self) -> Copies | None:
+        """Copies of packs on this machine."""
 
     def put(self, pack: str, chunks: Iterable[Chunk]) -> None:
         """Store a pack, either completely or not at all, and durably once this returns.
@@ -48,7 +70,7 @@ class Backend(Protocol):
         """Return whether a pack is there."""
 
     def list(self) -> Iterator[ListedPack]:
-        """Yield every pack; none if the storage cannot be read."""
+        """Yield every pack; none if a folder cannot be read."""
 
     def delete(self, pack: str) -> None:
         """Remove a pack.

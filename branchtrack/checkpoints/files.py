@@ -54,7 +54,10 @@ def translated(path: str | Path) -> Iterator[None]:
 
 def unusable(path: str | Path, error: OSError) -> StorageError:
     """Return the error for a failed disk, which says what to do about it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if fix := getattr(error, "fix", ""):
+        # A backend that is no file system says itself what to do.
+        pass
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = (
             "The disk is full: free some space on it, or move the home to another disk and give "
             "it with --home or BRANCHTRACK_HOME."

@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from branchtrack import permissions, processes
-from branchtrack.checkpoints.backend import Chunk, ListedPack
+from branchtrack.checkpoints.backend import Chunk, Copies, ListedPack
 from branchtrack.checkpoints.files import write_all
 
 _SUFFIX = ".safetensors"
@@ -24,12 +24,14 @@ _SUFFIX = ".safetensors"
 class Folder:
     """The backend over a local folder, which is created with its first pack."""
 
+    copies: Copies | None = None
+
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, pack: str, chunks: Iterable[Chunk]) -> None:
         """Write a pack with at most three fsyncs, and two more when the folder is created."""
-        _write_durably(self._root, self._path(pack), chunks)
+        write_durably(self._root, self._path(pack), chunks)
 
     def open(self, pack: str) -> BufferedReader:
         """Open a pack for reading."""
@@ -88,8 +90,12 @@ def _aged(folder: Path) -> Iterator[tuple[Path, float, int]]:
             yield folder / name, time.time() - status.st_mtime, status.st_size
 
 
-def _write_durably(root: Path, target: Path, chunks: Iterable[Chunk]) -> None:
-    """Write a file below ``root/<folder>/``; its temporary file is removed if the disk fails."""
+def write_durably(root: Path, target: Path, chunks: Iterable[Chunk]) -> None:
+    """Write a file below ``root/<folder>/``; its temporary file is removed if the disk fails.
+
+    Raises:
+        OSError: the disk failed.
+    """
     # The name identifies the process, in case it is killed.
     name = f"{processes.own_name()}#{uuid.uuid4().hex}".replace("/", "_")
     temporary, mode = root / "tmp" / name, permissions.of_store(root)

@@ -13,14 +13,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import groupby
 from pathlib import Path
 
 from branchtrack.checkpoints import files
-from branchtrack.checkpoints.backend import Backend, Chunk, ListedPack
+from branchtrack.checkpoints.backend import Backend, Chunk, Copies, ListedPack
 from branchtrack.checkpoints.headers import (
     BadHeader,
     Header,
@@ -32,7 +32,13 @@ from branchtrack.checkpoints.headers import (
 )
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest, tensor_hasher
 from branchtrack.core.records import TensorLocation, WrittenPack
-from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, StorageError
+from branchtrack.errors import (
+    BranchtrackError,
+    CheckpointDamaged,
+    CheckpointError,
+    InvalidInput,
+    StorageError,
+)
 
 PACK_FORMAT = "branchtrack-pack-1"
 FORMAT_KEY = "branchtrack.format"
@@ -78,17 +84,32 @@ class Store:
         """
         return self._backend.describe(None if pack is None else _checked_id(pack))
 
+    @property
+    def copies(self) -> Copies | None:
+        """Copies on this machine of packs that are elsewhere; None if the packs are here."""
+        return self._backend.copies
+
     def exists(self, pack: str) -> bool:
-        """Return whether a pack exists, without reading it."""
-        return self._backend.exists(_checked_id(pack))
+        """Return whether a pack exists, without reading it.
+
+        Raises:
+            StorageError: the storage does not say.
+        """
+        with files.translated(self.describe(pack)):
+            return self._backend.exists(_checked_id(pack))
 
     def is_present(self) -> bool:
         """Return whether the storage of the store exists."""
         return self._backend.is_present()
 
     def packs(self) -> Iterator[ListedPack]:
-        """Yield every pack with its age, whether a node names it or not."""
-        return self._backend.list()
+        """Yield every pack with its age, whether a node names it or not.
+
+        Raises:
+            StorageError: the storage cannot be listed.
+        """
+        with files.translated(self.describe()):
+            yield from self._backend.list()
 
     def delete(self, pack: str) -> None:
         """Remove a pack.
@@ -99,12 +120,22 @@ class Store:
         self._backend.delete(_checked_id(pack))
 
     def unfinished(self) -> Iterator[ListedPack]:
-        """Yield every unfinished file; see `Backend.unfinished`."""
-        return self._backend.unfinished()
+        """Yield every unfinished file; see `Backend.unfinished`.
+
+        Raises:
+            StorageError: as `packs`.
+        """
+        with files.translated(self.describe()):
+            yield from self._backend.unfinished()
 
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
-        """Remove unfinished files; see `Backend.delete_unfinished`."""
-        return self._backend.delete_unfinished(is_abandoned)
+        """Remove unfinished files; see `Backend.delete_unfinished`.
+
+        Raises:
+            StorageError: as `packs`.
+        """
+        with files.translated(self.describe()):
+            return self._backend.delete_unfinished(is_abandoned)
 
     def put(self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]) -> Pack:
         """Write tensors as one pack, durable once this returns.
@@ -146,7 +177,7 @@ class Store:
         Raises:
             CheckpointMissing, CheckpointDamaged, StorageError: its header cannot be read.
         """
-        with self._opened(pack, "") as file:
+        with self._opened(pack, "", source=True) as file:
             try:
                 nbytes = _length(file)
                 return parse(read_raw(file, nbytes), nbytes).metadata
@@ -164,11 +195,17 @@ class Store:
             CheckpointDamaged: the header, the position or the content is not what was stored.
             StorageError: the file cannot be read.
         """
+        try:
+            return self._read(location)
+        except CheckpointDamaged:
+            if not self._drop_copy(location.pack):
+                raise
+            return self._read(location)
+
+    def _read(self, location: TensorLocation) -> bytearray:
         path = self.describe(location.pack)
         with self._opened(location.pack, location.name) as file:
-            header = self._headers.get(location.pack)
-            if header is None:
-                header = self._remember(location.pack, _checked_header(file, location.pack, path))
+            header = self._header(file, location.pack, path)
             _check_place(header, location, path)
             content = bytearray(location.nbytes)
             file.seek(location.offset)
@@ -188,11 +225,17 @@ class Store:
         Raises:
             CheckpointMissing, CheckpointDamaged, StorageError: as `read`.
         """
+        try:
+            yield from self._pieces(location, size)
+        except CheckpointDamaged:
+            # Whoever reads it again reads the pack itself.
+            self._drop_copy(location.pack)
+            raise
+
+    def _pieces(self, location: TensorLocation, size: int) -> Iterator[bytes]:
         path = self.describe(location.pack)
         with self._opened(location.pack, location.name) as file:
-            header = self._headers.get(location.pack)
-            if header is None:
-                header = self._remember(location.pack, _checked_header(file, location.pack, path))
+            header = self._header(file, location.pack, path)
             _check_place(header, location, path)
             hasher = tensor_hasher(location.dtype, location.shape)
             file.seek(location.offset)
@@ -238,7 +281,7 @@ class Store:
             CheckpointMissing, CheckpointDamaged, StorageError.
         """
         path = self.describe(pack)
-        with self._opened(pack, "") as file:
+        with self._opened(pack, "", source=True) as file:
             file_bytes = _length(file)
             try:
                 if _pack_id(read_raw(file, file_bytes)) != pack:
@@ -268,16 +311,20 @@ class Store:
         return Pack(pack, header.file_bytes, locations), chunks
 
     @contextmanager
-    def _opened(self, pack: str, tensor: str) -> Iterator[BufferedReader]:
-        """Open a pack for reading; ``tensor`` is named in errors.
+    def _opened(self, pack: str, tensor: str, *, source: bool = False) -> Iterator[BufferedReader]:
+        """Open a pack for reading, from its ``source`` or a copy; ``tensor`` is named in errors.
 
         Raises:
             CheckpointMissing: there is no such pack.
             StorageError: it cannot be read.
         """
-        path = self.describe(pack)
+        path, copies = self.describe(pack), self._backend.copies
         try:
-            with self._backend.open(pack) as file:
+            if copies is not None and source:
+                opened: AbstractContextManager[BufferedReader] = copies.open_source(pack)
+            else:
+                opened = self._backend.open(pack)
+            with opened as file:
                 yield file
         except (FileNotFoundError, NotADirectoryError) as error:
             raise files.missing(path, tensor) from error
@@ -290,19 +337,28 @@ class Store:
         """Yield each bad tensor of one pack with its error; if the header is bad, all of them."""
         path = self.describe(pack)
         try:
-            with self._opened(pack, "") as file:
+            with self._opened(pack, "", source=True) as file:
                 header = _checked_header(file, pack, path)
                 for location in members:
                     yield location, _damage(file, header, location, path)
         except (CheckpointError, StorageError) as error:
             yield from ((location, error) for location in members)
 
-    def _remember(self, pack: str, header: Header) -> Header:
-        """Cache the header of a pack: packs never change, so one check is enough."""
-        if len(self._headers) >= _CACHED_HEADERS:
-            self._headers = {}
-        self._headers[pack] = header
+    def _header(self, file: BufferedReader, pack: str, path: str) -> Header:
+        """Return the header of a pack, read once: packs never change, so one check is enough."""
+        header = self._headers.get(pack)
+        if header is None:
+            header = _checked_header(file, pack, path)
+            if len(self._headers) >= _CACHED_HEADERS:
+                self._headers = {}
+            self._headers[pack] = header
         return header
+
+    def _drop_copy(self, pack: str) -> bool:
+        """Drop the copy of a pack on this machine, which is damaged; return whether it was one."""
+        self._headers.pop(pack, None)
+        copies = self._backend.copies
+        return copies is not None and copies.drop(pack)
 
 
 def _checked_id(pack: str) -> str:

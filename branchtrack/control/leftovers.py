@@ -17,7 +17,7 @@ from branchtrack.db.storage import packs
 
 def pack_owner(database: Database, store: Store, process: str) -> dict[str, str]:
     """Return a pack's metadata on who writes it, and for which database."""
-    return leftovers.owner(process, database_name(database, store))
+    return leftovers.owner(process, name_of(database, store))
 
 
 def clear(database: Database, store: Store) -> str:
@@ -29,7 +29,7 @@ def clear(database: Database, store: Store) -> str:
     with database.read() as connection:
         named, heartbeats = packs.ids(connection), packs.heartbeats(connection)
     unfinished = leftovers.remove_unfinished(store)
-    unnamed = leftovers.remove_unnamed(store, named, database_name(database, store), heartbeats)
+    unnamed = leftovers.remove_unnamed(store, named, name_of(database, store), heartbeats)
     if unnamed:
         # Earlier commits may name packs that other tensors of equal content were read from.
         with database.transaction() as connection:
@@ -51,11 +51,11 @@ def nbytes(database: Database, store: Store, named: Collection[str] | None = Non
     with database.read() as connection:
         named = packs.ids(connection) if named is None else named
         heartbeats = packs.heartbeats(connection)
-    unnamed = leftovers.unnamed(store, named, database_name(database, store), heartbeats)
+    unnamed = leftovers.unnamed(store, named, name_of(database, store), heartbeats)
     return sum(file.nbytes for files in (leftovers.unfinished(store), unnamed) for file in files)
 
 
-def database_name(database: Database, store: Store) -> str:
+def name_of(database: Database, store: Store) -> str:
     """Return a name for the database that stays the same if it is moved together with its home."""
     path = database.path
     is_inside = path is not None and path.is_relative_to(store.home)

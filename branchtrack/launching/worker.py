@@ -12,15 +12,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack import processes, trust
 from branchtrack.checkpoints.location import open_store
+from branchtrack.checkpoints.remote import spool
 from branchtrack.config import Config
 from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.control.trials import advancing
 from branchtrack.core.records import Launch, WorkerRow
 from branchtrack.core.trials.records import RUNNING
@@ -73,6 +75,7 @@ class Worker:
         self._offers_slots = False
         self._began, self._next_beat = time.time(), 0.0
         self._last_condition = ""
+        self._finishing: threading.Thread | None = None
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
         """Work until ``stop`` is set, or with ``once`` until the queue is empty and all have ended.
@@ -97,6 +100,8 @@ class Worker:
                     self._advance_trials()
                 started = not stop.is_set() and self._claim_more(only)
                 ended = self.look()
+                if ended and patient:
+                    self._finish_spools()
                 if ended and only is None:
                     self._advance_trials()
                 # One that has just ended leaves its slot to the next in the queue.
@@ -288,10 +293,27 @@ class Worker:
 
     def _clear(self) -> str:
         try:
-            return leftovers.clear(self.database, open_store(self.config.store))
+            store = open_store(self.config.store)
+            words = (spooled.finish(self.database, store), leftovers.clear(self.database, store))
+            return " ".join(filter(None, words))
         except BranchtrackError:
             # Whatever is wrong, the launches will run into it and report it.
             return ""
+
+    def _finish_spools(self) -> None:
+        """Upload what a child that was killed has left, while this worker goes on."""
+        if self._finishing is not None and self._finishing.is_alive():
+            return
+        if not spool.waiting(self.config.home)[0]:
+            return
+
+        def work() -> None:
+            with suppress(BranchtrackError):
+                if words := spooled.finish(self.database, open_store(self.config.store)):
+                    self.say(words)
+
+        self._finishing = threading.Thread(target=work, name="branchtrack uploads", daemon=True)
+        self._finishing.start()
 
     def _say_once(self, text: str) -> None:
         """Report a condition once, when it begins, however often it is retried."""

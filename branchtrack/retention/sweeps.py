@@ -26,8 +26,9 @@ from branchtrack.retention import plans
 from branchtrack.retention.plans import Plan
 from branchtrack.retention.policies import Policy
 
-#: Checkpoints marked, and packs deleted, in one transaction.
-_MARKED, _BATCH = 1000, 200
+#: Checkpoints marked, packs forgotten, and packs deleted, in one transaction. In a bucket each
+#: deletion is a request, for which other writers wait.
+_MARKED, _BATCH, _DELETED = 1000, 200, 25
 #: Called with what is done and what is to be done.
 Progress = Callable[[int, int], None]
 
@@ -57,6 +58,7 @@ class Sweep:
     ) -> None:
         self._database, self._store = database, store
         self._owner, self._who, self._progress = dict(owner), actors.of(actor), progress
+        self._is_away = False
 
     def run(self, run: Run, policy: Policy) -> Swept:
         """Record the policy, mark what it thins, and collect.
@@ -171,23 +173,30 @@ class Sweep:
     def _delete_unread(self) -> int:
         """Delete the packs that nothing is read from; return their bytes."""
         with self._database.read() as connection:
-            if not thinning.unread(connection):
-                return 0
-        with self._database.transaction() as connection:
-            thinning.lock_store(connection)
-            unread = thinning.unread(connection)
-            deleted = [pack for pack in unread if self._delete(pack[0])]
-            thinning.forget_packs(connection, [pack for pack, _ in deleted])
-        return sum(nbytes for _, nbytes in deleted)
+            ids = [pack for pack, _ in thinning.unread(connection)]
+        freed = 0
+        for first in range(0, len(ids), _DELETED):
+            batch = set(ids[first : first + _DELETED])
+            with self._database.transaction() as connection:
+                thinning.lock_store(connection)
+                unread = [pack for pack in thinning.unread(connection) if pack[0] in batch]
+                deleted = [pack for pack in unread if self._delete(pack[0])]
+                thinning.forget_packs(connection, [pack for pack, _ in deleted])
+            freed += sum(nbytes for _, nbytes in deleted)
+        return freed
 
     def _delete(self, pack: str) -> bool:
         """Delete the file of a pack; return whether there is none now."""
+        if self._is_away:
+            return False
         try:
             self._store.delete(pack)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            # The next sweep tries again: its row stays.
+            # The next sweep tries again: its row stays. An endpoint that does not answer must not
+            # be waited for once for each pack.
+            self._is_away = self._store.copies is not None
             return False
         return True
 

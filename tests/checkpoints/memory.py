@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader, BytesIO
 
-from branchtrack.checkpoints.backend import Chunk, ListedPack
+from branchtrack.checkpoints.backend import Chunk, Copies, ListedPack
 
 
 class Memory:
     """Packs in a dict, by id; ``written_at`` may be changed by tests."""
+
+    copies: Copies | None = None
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}

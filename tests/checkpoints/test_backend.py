@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from branchtrack import store_address
 from branchtrack.checkpoints.backend import Backend
 from branchtrack.checkpoints.export import export
 from branchtrack.checkpoints.folder import Folder
 from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.remote.bucket import Bucket
+from branchtrack.checkpoints.remote.cached import CachedBucket
+from branchtrack.checkpoints.remote.pack_cache import PackCache
 from branchtrack.control import leftovers, verify_node
 from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointDamaged, CheckpointMissing, InvalidInput, StorageError
@@ -22,9 +26,13 @@ from tests.trees_for_tests import make_tree
 PACKAGE = Path(__file__).parents[2] / "branchtrack"
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "bucket", "cached bucket"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return Folder(tmp_path / "store") if request.param == "folder" else Memory()
+    if request.param in ("folder", "memory"):
+        return Folder(tmp_path / "store") if request.param == "folder" else Memory()
+    there = Bucket(store_address.parse(request.getfixturevalue("bucket")))
+    cache = PackCache(tmp_path / "cache", 1_000_000_000)
+    return there if request.param == "bucket" else CachedBucket(there, cache)
 
 
 @pytest.fixture

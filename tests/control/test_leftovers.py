@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from branchtrack import processes
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.remote.bucket import Bucket
 from branchtrack.config import Config
 from branchtrack.control import leftovers
 from branchtrack.db import runs, seals, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import packs
 from branchtrack.db.tables import segments as rows
+from branchtrack.environment_variables import STORE_VARIABLE
 from branchtrack.launching.worker import Worker
 from tests.trees_for_tests import make_tree
 
@@ -166,3 +169,30 @@ def test_a_pack_that_is_named_and_not_read_from_is_removed_with_its_name(
         assert connection.execute(select(packs)).all() == []
         assert list(seals.broken(connection, packs)) == []
     assert not left.exists()
+
+
+def test_packs_of_the_dead_are_removed_from_a_bucket_by_its_own_ages(
+    bucket: str,
+    sqlite_database: Database,
+    sqlite_config: Config,
+    gone: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, bucket)
+    remote = open_store(sqlite_config.store)
+    data = np.full(3, 1.0, "<f4")
+    tensor = TensorBytes("model/w", "F32", (3,), memoryview(data.tobytes()))
+    digest = tensor_digest("F32", (3,), tensor.data)
+    ids = [
+        remote.put([(digest, tensor)], leftovers.pack_owner(sqlite_database, remote, process)).id
+        for process in (gone, processes.own_name(), "elsewhere:12:34")
+    ]
+    for process in (gone, processes.own_name(), "elsewhere:12:34"):
+        heartbeats(sqlite_database, process, 0.0)
+    assert leftovers.clear(sqlite_database, remote) == ""
+    # An hour later by the clock of the endpoint.
+    listed = [replace(item, age=HOUR) for item in remote.packs()]
+    monkeypatch.setattr(Bucket, "list", lambda self: iter(listed))
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + HOUR)
+    assert "0 half-written, 1 that" in leftovers.clear(sqlite_database, remote)
+    assert [remote.exists(pack) for pack in ids] == [False, True, True]

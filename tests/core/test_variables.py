@@ -51,11 +51,19 @@ def test_a_name_that_only_contains_the_word_of_a_secret_is_ordinary(name: str) -
 @pytest.mark.parametrize(
     "name",
     "API_KEY OPENAI_API_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY PRIVATE_KEY_FILE hf_token "
+    "AWS_SSE_CUSTOMER_KEY_BASE64 AWS_CONTAINER_AUTHORIZATION_TOKEN "
     "WANDB_API_KEY PGPASSWORD MYSQL_PWD DB_PASS SENTRY_DSN AUTH_HEADER ACCESS_TOKENS MY_APIKEY "
     "GOOGLE_APPLICATION_CREDENTIALS KEY SESSION_COOKIE CLIENT_SECRET HMAC_SIGNATURE".split(),
 )
 def test_a_secret_is_told_by_the_words_of_its_name(name: str) -> None:
     assert list(variables.recorded({name: "1"})["secrets"]) == [name]
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"])
+def test_how_a_machine_reaches_a_bucket_is_neither_recorded_nor_given_back(name: str) -> None:
+    assert variables.recorded({name: "1"}) == {"values": {}, "secrets": {}}
+    before = {"values": {name: "1"}, "secrets": {}}
+    assert variables.compare(before, {name: "2"}).replaced == {}
 
 
 def test_lines_and_tabs_are_ordinary() -> None:

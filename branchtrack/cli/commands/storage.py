@@ -31,36 +31,81 @@ _ON_TOP = click.option(
 
 
 @click.command()
+@click.option("--upload", is_flag=True, help="Upload what killed processes left on this machine.")
+@click.option("--check", is_flag=True, help="Only try whether the bucket does what a store needs.")
 @json_option
 @pass_command_line
-def storage(line: CommandLine, as_json: bool) -> None:
+def storage(line: CommandLine, upload: bool, check: bool, as_json: bool) -> None:
     """Show what runs and branches take up, and what deleting a branch would free.
 
     Bytes that branches share count for each of them. `branchtrack gc` removes what is unused and
-    what killed processes left.
+    what killed processes left. A home whose packs are in a bucket (BRANCHTRACK_STORE) also has
+    commits that wait to be uploaded.
 
     \b
     Example: branchtrack storage
     """
+    from branchtrack.checkpoints.remote import spool
     from branchtrack.control import leftovers
+    from branchtrack.control.store import spooled
     from branchtrack.retention import report as reports
 
+    if check:
+        return _check(line, as_json)
     with line.database() as database:
+        if upload:
+            words = spooled.finish(database, line.store)
+            if not as_json:
+                echo(words or "Nothing was left on this machine.")
         with _uncollected(), database.read() as connection:
             report = reports.report(connection, line.config.home)
         left = leftovers.nbytes(database, line.store, report.packs)
+    is_away, (commits, nbytes) = line.store.copies is not None, spool.waiting(line.config.home)
     if as_json:
-        emit(reports.as_json(report, left))
+        waiting = {"waiting": {"commits": commits, "bytes": nbytes}} if is_away else {}
+        emit({**reports.as_json(report, left), **waiting})
         return
     _print_report(report)
-    print_fields(
-        [
-            ("stored", formats.size(report.stored_bytes)),
-            ("unused", formats.size(report.unused_bytes)),
-            ("left by killed processes", formats.size(left)),
-            ("free on the disk", formats.size(report.free_bytes)),
-        ]
-    )
+    fields = [
+        ("stored", formats.size(report.stored_bytes)),
+        ("unused", formats.size(report.unused_bytes)),
+        ("left by killed processes", formats.size(left)),
+        ("free on the disk", formats.size(report.free_bytes)),
+    ]
+    if is_away:
+        words = f"{formats.plural(commits, 'commit')}, {formats.size(nbytes)}"
+        fields = [("bucket", line.store.describe()), *fields, ("wait to be uploaded", words)]
+    print_fields(fields)
+
+
+def _check(line: CommandLine, as_json: bool) -> None:
+    """Try what the bucket has to do, and say what is wrong.
+
+    Raises:
+        InvalidInput: the packs of the home are in a folder.
+        SystemExit: something is wrong.
+    """
+    from branchtrack.environment_variables import STORE_VARIABLE
+    from branchtrack.errors import InvalidInput
+
+    copies = line.store.copies
+    if copies is None:
+        allowed = f"a home whose packs are in a bucket, see {STORE_VARIABLE}"
+        raise InvalidInput("check", line.store.describe(), allowed)
+    results = copies.check()
+    if as_json:
+        emit(
+            {
+                "store": line.store.describe(),
+                "checks": [dict(zip(("what", "wrong"), r, strict=True)) for r in results],
+            }
+        )
+    else:
+        echo(line.store.describe())
+        for what, wrong in results:
+            echo(f"  {what}: {wrong or 'works'}")
+    if any(wrong for _, wrong in results):
+        raise SystemExit(1)
 
 
 @contextmanager

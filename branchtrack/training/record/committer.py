@@ -17,12 +17,14 @@ from typing import Any
 from branchtrack import processes
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.control import leftovers
+from branchtrack.control.store import spooled
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training.record import commits, environment, intervals
 from branchtrack.training.record.pending_changes import PendingChanges
 from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.record.remote.spooling import Spooling, Waiting
 from branchtrack.training.record.saves import Saves
 from branchtrack.training.record.watches import StoreWatch
 from branchtrack.training.settings import apply
@@ -37,6 +39,8 @@ logger = logging.getLogger("branchtrack")
 #: the copy of the state, and before it for the previous commit.
 COPY_MS = "stall/copy_ms"
 WAIT_MS = "stall/wait_ms"
+#: States of answers that are recorded with the node.
+_CARRIED = ("applied", "done", "superseded")
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,9 @@ class Committer:
     is not in the store, and ``disk`` whether storage was the cause.
     """
 
+    #: Whether commits for a bucket wait for their upload on this machine.
+    spools = True
+
     def __init__(
         self,
         database: Database,
@@ -115,9 +122,15 @@ class Committer:
         self._known: dict[tuple[str, int], str] = {}
         self._pending_changes = PendingChanges()
         self._owner = leftovers.pack_owner(database, store, processes.own_name())
-        recorder.do(self._clear)
         self._watch = StoreWatch(store)
-        recorder.check_store = self._watch.check
+        self._spooling: Spooling | None = None
+        if store.copies is None:
+            recorder.check_store = self._watch.check
+        elif self.spools:
+            self._spooling = Spooling(database, store, self._owner)
+            recorder.begin_uploads()
+            recorder.waiting, recorder.ended = lambda: self._waiting, self._spooling.close
+        recorder.after_nodes(self._clear)
 
     def prepare(self, live: Live) -> None:
         """Allocate the memory of snapshots in the background, once, after the first update.
@@ -193,10 +206,15 @@ class Committer:
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
         """Return status and error of a segment that trained normally, given its last state."""
-        if self.lost is None:
+        lost, disk = (self.lost, self.disk) if self.lost is not None else (self._waiting, True)
+        if not lost:
             return status, error
-        words = f"The final state of the training could not be written: {self.lost}"
-        return "failed" if self.disk else status, "; ".join(filter(None, (error, words)))
+        words = f"The final state of the training could not be written: {lost}"
+        return "failed" if disk else status, "; ".join(filter(None, (error, words)))
+
+    @property
+    def _waiting(self) -> str:
+        return "" if self._spooling is None else self._spooling.words
 
     def answer(self, answers: Sequence[Answer], step: int) -> None:
         """Answer requests that lead to no node."""
@@ -260,25 +278,59 @@ class Committer:
             with self._recorder.jobs.off_database():
                 if flight.digested is None:
                     flight.digested = self._digest(flight)
-            self._write(flight, flight.digested)
-            self.saves.make(flight.due)
+            if self._spooling is not None:
+                self._keep(self._spooling, flight, flight.digested)
+            else:
+                self._write(flight, flight.digested)
+                self.saves.make(flight.due)
+            self._pending_changes.clear()
         except Exception as error:
             if self._is_worth_another_try(flight, error):
                 raise
-            self._pending_changes.add(flight.new.step, flight.new.changes)
-            self.saves.miss(flight.due, str(error))
-            self._fail(flight.answers, error, flight.new.step)
-            if self.committed == flight.new.step:
-                # The node does not exist: another control point at this step creates one.
-                self.committed = -1
+            self._give_up(flight, error)
         flight.done.set()
         self._call_for_owed()
+
+    def _keep(self, spooling: Spooling, flight: Flight, digested: commits.Digested) -> None:
+        """Make a commit durable on this machine; it is uploaded and recorded after those before."""
+        waiting = spooling.keep(
+            digested,
+            replace(flight.new, parent_id=self.head),
+            [answer for answer in flight.answers if answer.state in _CARRIED],
+            self._actor,
+            self.saves.as_dict(flight.due),
+        )
+        flight.digested, flight.stored, flight.pack = waiting.digested, False, None
+        self._recorder.begin_uploads().queue.add(lambda: self._upload(spooling, flight, waiting))
+
+    def _upload(self, spooling: Spooling, flight: Flight, waiting: Waiting) -> None:
+        """Run the job that uploads and records a commit; what the network fails is tried again."""
+        try:
+            self._write(flight, waiting.digested)
+            self.saves.make(flight.due)
+        except (StorageError, SchemaError):
+            raise
+        except Exception as error:
+            self._give_up(flight, error)
+        spooling.settle(waiting, flight.pack, recorded=bool(flight.nodes))
+
+    def _give_up(self, flight: Flight, error: Exception) -> None:
+        self._pending_changes.add(flight.new.step, flight.new.changes)
+        self.saves.miss(flight.due, str(error))
+        self._fail(flight.answers, error, flight.new.step)
+        if self.committed == flight.new.step:
+            # The node does not exist: another control point at this step creates one.
+            self.committed = -1
 
     def _clear(self) -> None:
         """Run the job that removes what killed processes left; its errors would recur elsewhere."""
         with suppress(StorageError, SchemaError):
-            if removed := leftovers.clear(self._database, self._store):
-                logger.warning("branchtrack: %s", removed)
+            for removed in (
+                spooled.finish(self._database, self._store),
+                leftovers.clear(self._database, self._store),
+            ):
+                if removed:
+                    logger.warning("branchtrack: %s", removed)
 
     def _call_for_owed(self) -> None:
         """Make the loop reach a control point where it can make a save that is owed."""
@@ -325,7 +377,9 @@ class Committer:
             flight.stored = False
         if not flight.stored:
             fresh = commits.missing(self._database, self._store, digested)
-            with self._recorder.jobs.off_database():
+            if self._spooling is not None:
+                self._spooling.check(fresh)
+            with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
         self._record(flight, digested)
@@ -334,8 +388,7 @@ class Committer:
         self, flight: Flight, digested: commits.Digested, others: Sequence[Pack] = ()
     ) -> None:
         """Add the node of a flight whose tensors are stored, ``others`` in packs of other ranks."""
-        carried_states = ("applied", "done", "superseded")
-        carried = [answer for answer in flight.answers if answer.state in carried_states]
+        carried = [answer for answer in flight.answers if answer.state in _CARRIED]
         node, is_named = commits.record(
             self._database,
             self._store,
@@ -353,7 +406,6 @@ class Committer:
             self._store.discard(flight.pack.id)
         self.head = node.id
         flight.nodes.append(node)
-        self._pending_changes.clear()
         self._recorder.clear("commit")
         if flight.new.step >= self._newest:
             self.lost = None

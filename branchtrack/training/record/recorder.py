@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from branchtrack.training.record.inbox import Inbox
 from branchtrack.training.record.jobs import Job, JobQueue
 from branchtrack.training.record.outages import Outages, cut
 from branchtrack.training.record.points import LoggedPoint, Points
+from branchtrack.training.record.remote.uploads import Uploads
 from branchtrack.training.record.watches import ChangeWatch, FileWatch
 
 logger = logging.getLogger("branchtrack")
@@ -35,7 +37,8 @@ class Recorder:
 
     The next heartbeat writes ``step``, ``settings`` and ``max_steps``; the training thread assigns
     them, and ``saves``, which returns the counts of `saves.Saves`, and ``check_store``, which
-    raises if the store is gone. ``inbox`` has the requests to the segment, ``jobs`` what is to be
+    raises if the store is gone. ``waiting`` says what waits for a bucket, and ``ended`` is called
+    when nothing more is recorded. ``inbox`` has the requests to the segment, ``jobs`` what is to be
     written in order. ``written`` is called with points that were written, and ``beating`` about
     once a second; neither may raise.
 
@@ -55,6 +58,9 @@ class Recorder:
         self.check_store: Job = lambda: None
         self.written: Callable[[Sequence[LoggedPoint]], None] = lambda points: None
         self.beating: Job = lambda: None
+        self.waiting: Callable[[], str] = str
+        self.ended: Job = lambda: None
+        self.uploads: Uploads | None = None
         self.created = threading.Event()
         self.inbox, self._polling = Inbox(), threading.Lock()
         self._database, self._segment = database, segment_id
@@ -84,6 +90,8 @@ class Recorder:
             lost.append(f"{len(self._points)} metric points were not written")
         if len(self.jobs):
             lost.append(f"{len(self.jobs)} records were not written")
+        if self.uploads is not None and len(self.uploads):
+            lost.append(self.waiting() or f"{len(self.uploads)} records were not written")
         return lost if self.created.is_set() else ["the run itself was never recorded", *lost]
 
     @property
@@ -109,9 +117,38 @@ class Recorder:
         """Queue ``job`` for the thread, after all jobs queued before it.
 
         A job that raises StorageError or SchemaError is tried again until it succeeds or the
-        recorder closes; one that fails otherwise is logged and given up.
+        recorder closes; one that fails otherwise is logged and given up. What the thread of the
+        uploads queues is done by itself: at the end the other one is gone before it.
         """
-        self.jobs.add(job)
+        if self.uploads is not None and self.uploads.is_here():
+            self.uploads.queue.add(job)
+        else:
+            self.jobs.add(job)
+
+    def begin_uploads(self) -> Uploads:
+        """Have nodes recorded by a thread of their own, after their packs are in a bucket."""
+        if self.uploads is None:
+            self.uploads = Uploads(
+                partial(self._attempt, "upload"), lambda: "upload" in self._outages
+            )
+        return self.uploads
+
+    def after_nodes(self, job: Job) -> None:
+        """Queue ``job`` after the nodes of all commits that were queued before it."""
+
+        def in_order() -> None:
+            if self.uploads is None:
+                job()
+            else:
+                self.uploads.queue.add(job)
+
+        self.do(in_order)
+
+    def off_database(self) -> AbstractContextManager[None]:
+        """For the part of a job that does not use the database, see `JobQueue.off_database`."""
+        if self.uploads is not None and self.uploads.is_here():
+            return self.uploads.queue.off_database()
+        return self.jobs.off_database()
 
     def append_event(
         self,
@@ -178,6 +215,8 @@ class Recorder:
             what could not be written, in words.
         """
         repeated = self.jobs.close()
+        if self.uploads is not None:
+            repeated = self.uploads.queue.close() or repeated
         self._stopped.set()
         self._changes.wake()
         self._pulse.join(intervals.PATIENCE_SECONDS if repeated else None)
@@ -192,6 +231,8 @@ class Recorder:
             self._finish("end", last)
         self._changes.close()
         lost = self.lost
+        if self.uploads is None or not self.uploads.queue.thread.is_alive():
+            self.ended()
         for line in lost:
             logger.error("branchtrack could not record everything: %s", line)
         return lost

@@ -99,7 +99,7 @@ class BaseSession:
     @property
     def database_name(self) -> str:
         """The name of the database that packs in the store are marked with."""
-        return leftovers.database_name(self._database, self.store)
+        return leftovers.name_of(self._database, self.store)
 
     def ready(self, point: Point) -> None:
         """Do nothing: training begins."""

@@ -24,6 +24,7 @@ from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control.store import spooled
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
@@ -168,6 +169,7 @@ def _open(
     try:
         try:
             opens()
+            opening.finish_spools(resume)
             session = opening.session(resume)
         except (HomeError, SchemaError, StorageError):
             if opening.needs_record(resume) or configuration.is_required():
@@ -195,6 +197,23 @@ class _Opening:
         """Return whether what to train is unknown while the record cannot be read."""
         ordered = self.process.order is not None or self.process.alone
         return ordered or resume is not None or continuation.is_asked_for()
+
+    def finish_spools(self, resume: Resumption | None) -> None:
+        """Upload what processes left on this machine, before anything is continued from it."""
+        if self.needs_record(resume):
+            try:
+                self._finish_spools()
+            except StorageError:
+                if self.process.order is None and not self.process.alone:
+                    raise
+                # Which node it begins with is known; the committer tries again.
+                logger.warning("branchtrack: commits that wait here cannot be uploaded yet.")
+
+    def _finish_spools(self) -> bool:
+        words = spooled.finish(self.database, self.store)
+        if words:
+            logger.warning("branchtrack: %s", words)
+        return bool(words)
 
     def session(self, resume: Resumption | None) -> TrainingSession:
         if self.process.order is not None:
@@ -316,6 +335,10 @@ class _Opening:
             return self.new_run()
         if line is not None:
             line = continuation.wait_until_free(self.database, line)
+        if line is not None and self._finish_spools():
+            # The process that was waited for has left commits.
+            with self.database.read() as connection:
+                line = continuation.line_of_run(connection, line.run)
         if line is None or line.head is None:
             logger.warning(
                 "branchtrack: there is nothing of %s to continue yet: a new run begins.",

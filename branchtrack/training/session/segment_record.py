@@ -82,7 +82,7 @@ class SegmentRecord:
                         )
 
         if reverted:
-            self._recorder.do(job)
+            self._recorder.after_nodes(job)
 
     def fail_stops(self, why: str) -> None:
         """Record that the loop does not do what it was asked to stop for."""
@@ -91,7 +91,7 @@ class SegmentRecord:
             with self._database.transaction() as connection:
                 self.end_stops(connection, "failed", why)
 
-        self._recorder.do(job)
+        self._recorder.after_nodes(job)
 
     def end_stops(self, connection: Connection, state: str, error: str | None = None) -> None:
         """Move the requests to stop that the loop has got to their last state."""

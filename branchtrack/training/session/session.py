@@ -411,7 +411,7 @@ class Session(Updates):
             if head is not None:
                 job(head)
 
-        self.recorder.do(call)
+        self.recorder.after_nodes(call)
 
     def _report_settings(self, point: Point) -> None:
         """Write the current settings with the next heartbeat."""

@@ -138,7 +138,7 @@ class Updates(BaseSession):
             options = {name for group in live.groups for name in group}
             compared = reference.compare(seen, options, self.unrestored, self.not_restored)
             self._compared = compared["state"]
-        self.recorder.do(lambda: self._record_proof(witness, seen, compared, reference))
+        self.recorder.after_nodes(lambda: self._record_proof(witness, seen, compared, reference))
         if reference is not None and compared is not None and compared["state"] == "differs":
             self._differs(reference, compared)
 
@@ -191,7 +191,7 @@ class Updates(BaseSession):
             verified = looked_at.get(self._compared or "")
         effective = {"step": step, "verified": verified, "obeyed": obeyed}
         effective |= apply.worth_recording(live, readings[-1], expected.settings)
-        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
+        self.recorder.after_nodes(lambda: self._record_effect(expected, verdicts, effective))
         # By now the optimizers have their state.
         self.committer.prepare(live)
 

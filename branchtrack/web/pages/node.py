@@ -304,8 +304,10 @@ def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:
     packs: dict[str, list[int]] = {}
     for location in stored.locations.values():
         packs.setdefault(location.pack, []).append(location.nbytes)
+    # A page does not wait for a bucket; verifying a node asks it.
+    is_away = store.copies is not None
     return [
-        FileRow(_shown(store.describe(pack)), len(sizes), sum(sizes), store.exists(pack))
+        FileRow(_shown(store.describe(pack)), len(sizes), sum(sizes), is_away or store.exists(pack))
         for pack, sizes in sorted(packs.items())
     ]
 

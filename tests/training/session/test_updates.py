@@ -26,7 +26,7 @@ from tests.trees_for_tests import make_tree
 def updates(sqlite_database: Database, store: Store) -> Updates:
     """The part of a session whose jobs are done at once."""
     updates = Updates(sqlite_database, store, None)
-    recorder: Any = SimpleNamespace(do=lambda job: job())
+    recorder: Any = SimpleNamespace(after_nodes=lambda job: job())
     committer: Any = SimpleNamespace(prepare=lambda live: None)
     updates.recorder, updates._committer = recorder, committer
     return updates

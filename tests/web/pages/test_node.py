@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from branchtrack.core.records import NewNode, Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.views import tree_outline
 from branchtrack.db.views.nearby import node_place
+from branchtrack.web.pages import node as pages
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -333,3 +337,17 @@ def test_of_many_children_the_newest_are_listed(own: Site, monkeypatch: pytest.M
     page = own.get(f"/nodes/{main.head.id}")
     assert [row["branch"] for row in page.table("Children")] == ["fork-1", "fork-2"]
     assert page.heading("Children").text == "Children 3" and "The newest 2;" in page.text
+
+
+def test_a_page_does_not_wait_for_a_bucket(own: Site) -> None:
+    with own.database.read() as connection:
+        node = nodes.get(connection, own.node("main"))
+        stored = nodes.checkpoint(connection, node.state_digest, need="record")
+
+    def away(pack: str) -> bool:
+        raise AssertionError("the bucket was asked")
+
+    store: Any = SimpleNamespace(
+        copies=object(), exists=away, describe=lambda pack: f"s3://b/packs/{pack[:2]}/{pack}.x"
+    )
+    assert all(row.present for row in pages._files(store, stored))

@@ -146,7 +146,12 @@ def compared(
 
 
 class JointCommitter(Committer):
-    """The committer of rank 0, which records for all; see `record.joint`."""
+    """The committer of rank 0, which records for all.
+
+    Packs for a bucket are uploaded at once: each rank has its own, and the node needs all of them.
+    """
+
+    spools = False
 
     def __init__(self, channel: Channel, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -205,7 +210,7 @@ class JointCommitter(Committer):
         joint = flight.joint
         assert joint is not None
         packs = self._packs_of_all(flight, joint, digested[1])
-        with self._recorder.jobs.off_database():
+        with self._recorder.off_database():
             manifest = joint.manifest(self._whole_digests(joint, digested[1], packs))
         others = [pack for pack in packs if pack is not flight.pack]
         self._record(flight, (manifest, digested[1] | joint.elsewhere), others)
@@ -223,7 +228,7 @@ class JointCommitter(Committer):
         order = f"commit/{flight.number}/write/{flight.attempts}"
         self._channel.post(order, {str(rank): listed for rank, listed in assigned.items()})
         self._channel.forget(f"commit/{flight.number}/write/{flight.attempts - 1}")
-        with self._recorder.jobs.off_database():
+        with self._recorder.off_database():
             fresh = [(digest, own[digest]) for digest in assigned[0]]
             flight.pack = self._store.put(fresh, self._owner) if fresh else None
             packs = [flight.pack] if flight.pack is not None else []

@@ -130,7 +130,7 @@ class Leading:
         step, recorder = effective["step"], self._session.recorder
         assert recorder is not None
         if step not in self._effects:
-            with recorder.jobs.off_database():
+            with recorder.off_database():
                 self._effects = {step: self._lead.gathered(f"effect/{step}", _SEEN_SECONDS)}
         others = self._effects[step]
         for rank in self.channel.others:

@@ -1,0 +1,1 @@
+"""What is done to the store besides commits and sweeps."""

@@ -1,0 +1,1 @@
+"""Commits for a bucket: kept on this machine, uploaded and recorded later."""
