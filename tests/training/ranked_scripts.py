@@ -198,7 +198,13 @@ def live(kind: str, case: str, folder: Path) -> None:
     loader = DataLoader(data, 4, sampler=DistributedSampler(data))
     actions = {"count": lambda: 1 // (1 - rank)}
     run = branchtrack.start(
-        "ranked", model=model, optimizer=optimizer, data=loader, actions=actions, save_steps=5
+        "ranked",
+        model=model,
+        optimizer=optimizer,
+        data=loader,
+        actions=actions,
+        save_steps=5,
+        max_steps=10_000,
     )
     for x, y in run.batches():
         if rank == 1 and run.update == 5:

@@ -52,6 +52,10 @@ class PartRecorder:
         """Queue ``job`` for the thread."""
         self.jobs.add(job)
 
+    def after_nodes(self, job: Job) -> None:
+        """Queue ``job``; there are no nodes here to wait for."""
+        self.jobs.add(job)
+
     def _attempt(self, job: Job) -> bool:
         try:
             job()
