@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core import lifecycle, queueing
+from branchtrack.core.launchers import jobs
 from branchtrack.core.records import Launch, Segment, WorkerRow
 from branchtrack.db.orders import workers
 from branchtrack.db.views import queue
@@ -126,6 +127,8 @@ def line_of(connection: Connection, launch: Launch, now: float) -> QueueLine:
 
 def why_waiting(launch: Launch, staff: Sequence[WorkerLine]) -> str:
     """Return why a queued launch is not started at once."""
+    if launch.launcher is not None:
+        return jobs.words(launch) + _why_unsubmitted(launch, staff)
     looking = [worker for worker in staff if worker.is_heard and worker.row.slots > 0]
     if not looking:
         return "No worker looks for launches."
@@ -135,6 +138,12 @@ def why_waiting(launch: Launch, staff: Sequence[WorkerLine]) -> str:
     if all(worker.busy >= worker.row.slots for worker in able):
         return "Every slot is taken."
     return "It starts in a moment."
+
+
+def _why_unsubmitted(launch: Launch, staff: Sequence[WorkerLine]) -> str:
+    if launch.job is not None or any(worker.is_heard for worker in staff):
+        return ""
+    return "; no worker is there to submit it"
 
 
 def as_json(view: Queue) -> dict[str, Any]:
@@ -177,6 +186,9 @@ def line_as_json(line: QueueLine) -> dict[str, Any]:
         "labels": launch.labels or [],
         "worker": launch.worker,
         "device": launch.device,
+        "launcher": (launch.launcher or {}).get("name"),
+        "job": jobs.as_json(launch),
+        "where": jobs.words(launch),
         "pid": launch.pid,
         "step": segment.step if segment else None,
         "max_steps": segment.max_steps if segment else None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli import origins
+from branchtrack.cli.cluster_launches import carry_out, chosen, job_preview, on_option, print_job
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import launch_options, order_asking
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @launch_options
+@on_option
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option(
     "--slots",
@@ -110,6 +112,7 @@ def resume(
     slots: int,
     dry_run: bool,
     lists: bool,
+    on: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -130,6 +133,9 @@ def resume(
     --script and --cwd say where the script and its folder are now; the run remembers them once it
     has trained from there. A project that was moved with its home is found without them.
 
+    With --on a cluster trains: a job is submitted for each branch, --dry-run shows it, and Ctrl-C
+    leaves it. The words after -- are options of its jobs, in addition to those of a profile.
+
     The exit code is that of the training process, or 1 if one of several failed. Ctrl-C asks for a
     stop at a node.
 
@@ -140,12 +146,14 @@ def resume(
              branchtrack resume demo@100,demo@200 --name cooldown \\
                  --set lr_scheduler_type=linear max_steps=+50
              branchtrack resume 3fa9 --without-change
+             branchtrack resume 3fa9 --on slurm --set lr=1e-4 -- --partition=main --gres=gpu:1
     """
     if lists:
         list_settings(line, node, as_json)
         return
     with line.database() as database:
         order, details = read_order(database, node, **options)
+        launcher = details["launcher"] = chosen(database, on)
         if dry_run:
             _dry_run(line, database, order, details, as_json)
             return
@@ -153,7 +161,9 @@ def resume(
         launches = _create(line, database, order, details, quiet=as_json)
         changed = origins.report_script_changes(database, launches[0], quiet=as_json)
         origins.report_environment(database, launches[0], quiet=as_json)
-        if detach:
+        if launcher is not None:
+            launches = carry_out(line, database, launches, detach, quiet=as_json)
+        elif detach:
             _detach(line, launches, slots)
         else:
             launches = _follow(line, database, launches, slots, quiet=as_json)
@@ -166,10 +176,12 @@ def _dry_run(
 ) -> None:
     """Print what an order would do; exit with 2 if a branch of it is refused."""
     preview = _preview(line, database, order, details, details["allow_code_change"])
+    preview |= job_preview(line, details["launcher"])
     if as_json:
         emit(jsonable(preview))
     else:
         print_preview(preview, "would create")
+        print_job(preview)
         echo("Nothing was created: this was a dry run.")
     if preview["refused"]:
         raise click.exceptions.Exit(2)

@@ -40,13 +40,15 @@ def order(
     group: Group | None = None,
     relative: Mapping[str, Any] | None = None,
     launch_id: str | None = None,
+    launcher: dict[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
     ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
     started first (None: 0), by a worker that has all ``labels``, and again after a crash as often
     as ``retries`` says. ``group`` is what the branch belongs to. ``relative`` has those overrides
-    as they were asked for, relative to the node's values. ``launch_id`` is the order's choice.
+    as they were asked for, relative to the node's values. ``launch_id`` is the order's choice,
+    ``launcher`` what carries it out if no worker of this home does.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -81,6 +83,7 @@ def order(
         group_id=None if group is None else group.id,
         relative=relative,
         launch_id=launch_id,
+        launcher=launcher,
     )
 
 
