@@ -58,6 +58,11 @@ class QueueLine:
         )
 
     @property
+    def where(self) -> str:
+        """Return where a launch of a cluster is, as `jobs.words`."""
+        return jobs.words(self.launch)
+
+    @property
     def is_training(self) -> bool:
         """Return whether its process has begun to train."""
         return self.segment is not None and self.segment.started_at is not None
@@ -188,7 +193,7 @@ def line_as_json(line: QueueLine) -> dict[str, Any]:
         "device": launch.device,
         "launcher": (launch.launcher or {}).get("name"),
         "job": jobs.as_json(launch),
-        "where": jobs.words(launch),
+        "where": line.where,
         "pid": launch.pid,
         "step": segment.step if segment else None,
         "max_steps": segment.max_steps if segment else None,
@@ -222,4 +227,6 @@ def _line(row: QueueRow, now: float, position: int | None = None, about: str = "
     elif row.launch.state == "running":
         # Its process is there, and has not taken up its branch yet.
         status = "starting"
+    elif row.launch.state == "queued" and row.launch.job is not None:
+        status = "submitted"
     return QueueLine(row.launch, row.run, row.branch, row.segment, status, position, about)

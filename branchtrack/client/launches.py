@@ -31,6 +31,10 @@ class Launches(Calls):
         body = {**fields, "settings": mapping("settings", settings)}
         return self._send("POST", self._branch(branch, "/continue"), Launch, body)
 
+    def launchers(self) -> list[Launcher]:
+        """Return the profiles of clusters that ``on`` of an order may name."""
+        return self._get("/launchers", Launchers).launchers
+
     def launches(self) -> Queue:
         """Return the queue: launches that have not ended, the last that have, and workers."""
         return self._get("/launches", Queue)

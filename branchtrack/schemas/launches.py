@@ -66,6 +66,21 @@ class Job(Answer):
     reason: str | None
 
 
+class Launcher(Answer):
+    """A profile of a cluster; its options are shown at the shell alone."""
+
+    name: str
+    kind: str
+
+
+class Launchers(Answer):
+    """The profiles of clusters that an order may name."""
+
+    items: ClassVar[str] = "launchers"
+
+    launchers: list[Launcher]
+
+
 class QueueLine(Answer):
     """A launch in the queue: its place among those that wait, and why it waits."""
 

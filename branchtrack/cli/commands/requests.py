@@ -217,7 +217,7 @@ def _queue_row(row: dict[str, Any]) -> tuple[str, ...]:
         step,
         formats.metric(row["rate"]) if row["rate"] else "",
         (row["expected_end"] or "")[:16].replace("T", " "),
-        row["where"] or row["device"] or row["worker"] or "",
+        ("" if row["position"] else row["where"]) or row["device"] or row["worker"] or "",
         visible(f"cancelled by {row['cancel']}" if row["cancel"] else row["about"]),
     )
 

@@ -26,7 +26,7 @@ PREVIEW = "LAUNCH"
 _PRIVATE = 0o600
 
 #: A shell answers a signal between two commands only: the worker runs beside it, and is waited for.
-#: USR1, which Slurm sends some time before a limit (``--signal=B:USR1``), reaches this script alone.
+#: USR1, sent by Slurm some time before a limit (``--signal=B:USR1``), reaches this script alone.
 _SCRIPT = """\
 #!/bin/bash
 # The job of launch {launch} of branchtrack.

@@ -78,7 +78,10 @@ class Watch:
     def _run_again(self, launch: Launch) -> None:
         # Another was faster, or its process is still heard of: the next look comes soon.
         with suppress(IllegalTransition, InvalidInput), self.database.transaction() as connection:
-            endings.run_again(connection, launch)
+            present = launches.get(connection, launch.id)
+            # What has begun since the question is none that the answer speaks of.
+            if (present.state, present.worker) == (launch.state, launch.worker):
+                endings.run_again(connection, present)
 
     def _end(self, cluster: Cluster, launch: Launch, status: JobStatus) -> None:
         """End the job of a launch that is cancelled: by a node first, if it trains."""

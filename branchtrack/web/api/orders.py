@@ -12,7 +12,9 @@ from flask import Blueprint
 from branchtrack import control
 from branchtrack.analysis import payloads_requests
 from branchtrack.control.launchers import profiles
+from branchtrack.db.orders import launchers
 from branchtrack.schemas import launches as models
+from branchtrack.schemas.bases import Selection
 from branchtrack.web.access.guards import actor
 from branchtrack.web.api.contract import documented
 from branchtrack.web.services import services
@@ -47,6 +49,15 @@ def resume(node_id: str, body: models.ResumeBody) -> Any:
     with database.read() as connection:
         answers = [payloads_requests.launch(connection, launch) for launch in launches]
     return answers if len(answers) > 1 else answers[0], 202
+
+
+@blueprint.get("/launchers")
+@documented(models.Launchers, query=Selection)
+def list_launchers() -> Any:
+    """Return the profiles of clusters that ``on`` of an order may name."""
+    with services().database.read() as connection:
+        listed = launchers.all_of(connection)
+    return {"launchers": [{"name": profile.name, "kind": profile.kind} for profile in listed]}
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/continue")

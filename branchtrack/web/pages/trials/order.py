@@ -5,7 +5,7 @@ Of a node that changed something its own change can be tried, also by one button
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ from branchtrack.web.access.guards import actor
 from branchtrack.web.input import forms, query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
+from branchtrack.web.view import launchers
 
 blueprint = Blueprint("trial_order", __name__)
 FIELDS = (
@@ -52,6 +53,7 @@ FIELDS = (
     "margin",
     "reason",
     "allow_code_change",
+    launchers.FIELD,
     forms.KEY,
 )
 
@@ -60,7 +62,8 @@ FIELDS = (
 class Offer:
     """What the form starts from: the node, the metrics that it can be judged by, the updates left.
 
-    ``has_own``: the node made a change that can be tried; ``names`` are those of settings.
+    ``has_own``: the node made a change that can be tried; ``names`` are those of settings,
+    ``places`` the choices of where it trains.
     """
 
     node: Node
@@ -69,6 +72,7 @@ class Offer:
     names: tuple[str, ...]
     has_own: bool
     steps: int
+    places: Sequence[tuple[str, str]]
 
 
 @blueprint.get("/runs/<run>/nodes/<node_id>/trial")
@@ -138,6 +142,7 @@ def _order(offer: Offer, submitted: Mapping[str, str]) -> TrialOrder:
         margin=entered["margin"] or None,
         same=bool(entered["same"]),
         intervention=bool(entered["intervention"]),
+        launcher=launchers.chosen(entered),
     )
 
 
@@ -154,6 +159,7 @@ def _offer(run: str, node_id: str) -> Offer:
         settings = resume_settings(connection, node)
         logged = logged_metrics(connection, node)
         left = updates_left(connection, node)
+        places = launchers.choices(connection)
     return Offer(
         node=node,
         run=run_record,
@@ -161,6 +167,7 @@ def _offer(run: str, node_id: str) -> Offer:
         names=tuple(name for name in settings if name not in labels.OF_TRIALS),
         has_own=node.kind in ("intervention", "fork") and reversal.is_reversible(node, settings),
         steps=min(STEPS, left) if left is not None and left > 0 else STEPS,
+        places=places,
     )
 
 
