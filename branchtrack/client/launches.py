@@ -6,7 +6,16 @@ from typing import Any
 
 from branchtrack.client.calls import Calls, Values, path_of
 from branchtrack.client.connection import mapping
-from branchtrack.schemas.launches import Launch, LaunchInQueue, Log, Ordered, OrderPreview, Queue
+from branchtrack.schemas.launches import (
+    Launch,
+    Launcher,
+    Launchers,
+    LaunchInQueue,
+    Log,
+    Ordered,
+    OrderPreview,
+    Queue,
+)
 
 
 class Launches(Calls):

@@ -7,11 +7,11 @@ revision = "0011"
 down_revision = "0010"
 
 _COLUMNS = (
-    sa.Column("launcher", sa.JSON()),
-    sa.Column("job", sa.String(64)),
-    sa.Column("job_state", sa.String(32)),
-    sa.Column("job_host", sa.String(255)),
-    sa.Column("job_reason", sa.Text()),
+    ("launcher", sa.JSON()),
+    ("job", sa.String(64)),
+    ("job_state", sa.String(32)),
+    ("job_host", sa.String(255)),
+    ("job_reason", sa.Text()),
 )
 
 
@@ -28,14 +28,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_launchers"),
         sa.UniqueConstraint("name", name="uq_launchers_name"),
     )
-    for column in _COLUMNS:
-        op.add_column("launches", column.copy())
+    for name, kind in _COLUMNS:
+        op.add_column("launches", sa.Column(name, kind))
     op.create_index("ix_launches_job_state", "launches", ["job_state"])
 
 
 def downgrade() -> None:
     """Take them away again."""
     op.drop_index("ix_launches_job_state", "launches")
-    for column in reversed(_COLUMNS):
-        op.drop_column("launches", column.name)
+    for name, _kind in reversed(_COLUMNS):
+        op.drop_column("launches", name)
     op.drop_table("launchers")

@@ -127,14 +127,13 @@ def resume(
     not fit are listed.
 
     A list of values, a --grid, or several nodes make one branch each, in one group; all are checked
-    before any starts. Settings whose values may contain commas, such as betas, lr_scheduler_kwargs
-    or frozen, have lists only in --grid, given once for each value.
+    before any starts. Settings whose values may contain commas, such as betas or frozen, have lists
+    only in --grid, given once for each value.
 
-    --script and --cwd say where the script and its folder are now; the run remembers them once it
-    has trained from there. A project that was moved with its home is found without them.
+    --script and --cwd say where the script and its folder are now, unless they moved with the home.
 
-    With --on a cluster trains: a job is submitted for each branch, --dry-run shows it, and Ctrl-C
-    leaves it. The words after -- are options of its jobs, in addition to those of a profile.
+    With --on a cluster trains, in a job for each branch with the options after --; --dry-run shows
+    it, and Ctrl-C leaves it.
 
     The exit code is that of the training process, or 1 if one of several failed. Ctrl-C asks for a
     stop at a node.

@@ -87,9 +87,10 @@ class Watch:
         """End the job of a launch that is cancelled: by a node first, if it trains."""
         is_first = launch.id not in self._asked_at
         asked_at = self._asked_at.setdefault(launch.id, time.monotonic())
-        if status.is_waiting or launch.state == "cancelled":
+        has_begun = launch.pid is not None
+        if status.is_waiting or (launch.state == "cancelled" and not has_begun):
             cluster.cancel(launch.job or "")
-        elif is_first:
+        elif is_first and launch.state != "cancelled":
             cluster.ask_to_end(launch.job or "")
         elif time.monotonic() - asked_at > GRACE + _MORE:
             cluster.cancel(launch.job or "")
