@@ -35,8 +35,8 @@ def add(
         created_at=time.time(),
     )
     row = upsert(connection, launchers).values(**vars(profile))
-    added = connection.execute(row.on_conflict_do_nothing(index_elements=["name"]))
-    if not added.rowcount:
+    added = row.on_conflict_do_nothing().returning(launchers.c.id)
+    if connection.execute(added).first() is None:
         raise NameTaken("launcher", name, free_name(name, {p.name for p in all_of(connection)}))
     seals.renew(connection, launchers, profile.id)
     return profile

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -208,16 +210,62 @@ def test_a_requeued_job_goes_on_in_the_same_branch(
 def test_a_job_that_others_cancelled_is_found(
     slurm: Slurm, on_slurm: Order, until: Until, now: Now, train: Train, database: Database
 ) -> None:
-    train("--steps", "9000", "--seconds", "0.05")
+    train(*LONG)
     held, training = on_slurm("held", "--hold"), on_slurm("training")
     until(lambda: now(held).job and has_trained(database, training))
     slurm.call("scancel", now(held).job or "")
-    slurm.call("scancel", "--full", "--signal=KILL", now(training).job or "")
+    slurm.call("scancel", now(training).job or "")
     until(lambda: is_over(now(held)) and is_over(now(training)))
     assert now(held).state == "failed" and is_withdrawn(database, held)
     assert f"Slurm says of job {now(held).job}: CANCELLED" in (now(held).error or "")
-    assert now(training).state == "failed" and segment_status(database, training) == "failed"
-    assert f"Slurm says of job {now(training).job}" in (now(training).error or "")
+    # The signal that ends a job has a node made first.
+    assert now(training).state == "ended" and now(training).job_state == "CANCELLED"
+    assert segment_status(database, training) == "stopped"
+
+
+def test_a_job_that_dies_without_a_word_is_found(
+    slurm: Slurm, on_slurm: Order, until: Until, now: Now, train: Train, database: Database
+) -> None:
+    train(*LONG)
+    launch = on_slurm("dies")
+    until(lambda: has_trained(database, launch))
+    for pid in ((now(launch).worker or "").split(":")[1], str(now(launch).pid)):
+        os.kill(int(pid), signal.SIGKILL)
+    until(lambda: is_over(now(launch)))
+    lost = now(launch)
+    assert lost.state == "failed" and segment_status(database, launch) == "failed"
+    said = f"Slurm says of job {lost.job} on {lost.job_host}: FAILED (NonZeroExitCode), by squeue."
+    assert lost.error == said
+
+
+def test_a_node_that_fails_ends_its_launches(
+    slurm: Slurm, on_slurm: Order, until: Until, now: Now, train: Train, database: Database
+) -> None:
+    train(*LONG)
+    launch = on_slurm("failing", "--no-requeue")
+    until(lambda: has_trained(database, launch))
+    node = f"nodename={now(launch).job_host}"
+    slurm.call("scontrol", "update", node, "state=down", "reason=test")
+    until(lambda: is_over(now(launch)))
+    # It registers again by itself.
+    until(lambda: "down" not in slurm.call("sinfo", "-h", "-o", "%T"))
+    assert now(launch).state in ("failed", "ended") and now(launch).job_state == "NODE_FAIL"
+    assert segment_status(database, launch) in ("failed", "stopped")
+
+
+def test_a_launch_that_is_given_retries_gets_another_job(
+    slurm: Slurm, on_slurm: Order, until: Until, now: Now, train: Train, database: Database
+) -> None:
+    train("--steps", "40", "--seconds", "0.02")
+    launch = on_slurm("tried", "--hold", retries=1)
+    until(lambda: now(launch).job)
+    first = now(launch).job or ""
+    slurm.call("scancel", first)
+    until(lambda: now(launch).job not in (None, first))
+    assert (now(launch).state, now(launch).retries) == ("queued", 0)
+    slurm.call("scontrol", "release", now(launch).job or "")
+    until(lambda: is_over(now(launch)))
+    assert now(launch).state == "ended"
 
 
 def test_what_sbatch_refuses_leaves_nothing_but_the_reason(
