@@ -52,18 +52,7 @@ def test_a_dry_run_shows_the_job_and_changes_nothing(
     assert job["launcher"] == "slurm" and job["script"].startswith("#!/bin/bash")
     going_on = call("continue", "fake", "--on", "slurm", "--dry-run", "--json", "--", "-H").json
     assert going_on[0]["job"]["command"][1] == "-H"
-    trial = (
-        "trial",
-        trained,
-        "--aa",
-        "--repeats",
-        "1",
-        "--steps",
-        "2",
-        "--on",
-        "slurm",
-        "--dry-run",
-    )
+    trial = f"trial {trained} --aa --repeats 1 --steps 2 --on slurm --dry-run".split()
     assert "would submit" in call(*trial).out
     assert ordered(sqlite_database) == [] and not fake.submitted
 

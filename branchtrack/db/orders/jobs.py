@@ -6,6 +6,7 @@ workers that submit, or go on with what a dead one began, exactly one succeeds. 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -52,7 +53,8 @@ def with_jobs(connection: Connection, only: Collection[str] | None = None) -> li
 def begin(connection: Connection, launch: Launch, submitter: str) -> bool:
     """Write down that ``submitter`` is about to submit a job; False if another is, or it ended."""
     is_free = and_(launches.c.state == "queued", launches.c.job_state.is_(None))
-    return _change(connection, launch, is_free, job_state=SUBMITTING, worker=submitter)
+    mark: dict[str, Any] = {"job_state": SUBMITTING, "worker": submitter}
+    return _change(connection, launch, is_free, **mark, updated_at=time.time())
 
 
 def take_over(connection: Connection, launch: Launch, submitter: str) -> bool:

@@ -70,7 +70,10 @@ class Slurm:
                 log=None,
             )
         # With several clusters their name follows.
-        return answer.strip().splitlines()[-1].partition(";")[0]
+        job = (answer.strip().splitlines() or [""])[-1].partition(";")[0]
+        if not job.isdigit():
+            raise _unreachable(f"sbatch answered {answer[:200]!r}")
+        return job
 
     def jobs(self, names: Sequence[str]) -> Mapping[str, Sequence[JobStatus]]:
         """Return the jobs that squeue lists, by name, in one call.

@@ -38,7 +38,8 @@ def test_an_order_for_a_profile_keeps_its_options(own: Site) -> None:
     queue = own.get("/launches").text
     assert "Slurm: not submitted yet" in queue
     assert "Slurm: not submitted yet" in own.get(f"/launches/{launch.id}").text
-    assert "Slurm: not submitted yet" in own.get("/runs/digits").text
+    for page in ("/runs/digits", "/runs/digits/branches/far/steer"):
+        assert "Slurm: not submitted yet" in own.get(page).text, page
 
 
 def test_a_form_can_name_nothing_else(own: Site) -> None:
