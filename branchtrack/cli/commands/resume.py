@@ -152,7 +152,7 @@ def resume(
         return
     with line.database() as database:
         order, details = read_order(database, node, **options)
-        launcher = details["launcher"] = chosen(database, on)
+        details["launcher"] = chosen(database, on)
         if dry_run:
             _dry_run(line, database, order, details, as_json)
             return
@@ -160,12 +160,7 @@ def resume(
         launches = _create(line, database, order, details, quiet=as_json)
         changed = origins.report_script_changes(database, launches[0], quiet=as_json)
         origins.report_environment(database, launches[0], quiet=as_json)
-        if launcher is not None:
-            launches = carry_out(line, database, launches, detach, quiet=as_json)
-        elif detach:
-            _detach(line, launches, slots)
-        else:
-            launches = _follow(line, database, launches, slots, quiet=as_json)
+        launches = _start(line, database, launches, detach, slots, quiet=as_json)
         payloads = _payloads(database, launches, changed)
     _show(payloads, as_json)
 
@@ -231,6 +226,23 @@ def _create(
         **details,
     )
     return order_asking(create, allowed, quiet)
+
+
+def _start(
+    line: CommandLine,
+    database: Database,
+    launches: list[Launch],
+    detach: bool,
+    slots: int,
+    quiet: bool,
+) -> list[Launch]:
+    """Have what was ordered trained, here or by its cluster; return the launches as they are."""
+    if launches[0].launcher is not None:
+        return carry_out(line, database, launches, detach, quiet)
+    if detach:
+        _detach(line, launches, slots)
+        return launches
+    return _follow(line, database, launches, slots, quiet)
 
 
 def _detach(line: CommandLine, launches: Sequence[Launch], slots: int) -> None:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core.formats import exact_setting
 from branchtrack.db import nodes, runs
+from branchtrack.db.orders import launchers as profiles
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input.forms import KEY, PREFIX, changed_settings, order_id
@@ -88,7 +89,7 @@ def _render_form(
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
         head = None if record.head_id is None else nodes.get(connection, record.head_id)
-        places = launchers.choices(connection)
+        places = launchers.choices(profiles.all_of(connection))
     last = None if head is None else head.settings.get("max_steps")
     return respond(
         "continuation/index.html",

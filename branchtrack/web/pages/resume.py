@@ -23,7 +23,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches as launch_rows
 from branchtrack.db.orders import workers
-from branchtrack.db.views.nearby import launch_outlook
+from branchtrack.db.views.nearby import launch_outlook, order_choices
 from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.errors import (
     BranchtrackError,
@@ -236,16 +236,17 @@ def _offer(node_id: str) -> Offer:
         settings = control.resume_settings(connection, node)
         names = {branch.id: branch.name for branch in runs.list_branches(connection, node.run_id)}
         branch = names[node.branch_id]
+        run, offered = order_choices.read(connection, node.run_id)
         return Offer(
             node=node,
-            run=runs.get_run(connection, node.run_id),
+            run=run,
             branch=branch,
             settings=settings,
             suggested=free_name(as_name(branch, "branch"), set(names.values())),
             reversible=reversal.is_reversible(node, settings),
             outlook=launch_outlook.read(connection, node),
             staff=tuple(workers.heard_of(connection, workers.SILENT_AFTER)),
-            places=launchers.choices(connection),
+            places=launchers.choices(offered),
         )
 
 

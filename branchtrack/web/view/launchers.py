@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from branchtrack.control.launchers import profiles
-from branchtrack.db.orders import launchers
+from branchtrack.core.launchers.profiles import Profile
 from branchtrack.web.services import services
 
 #: The field of a form that names one.
@@ -16,9 +14,9 @@ FIELD = "on"
 _HERE = ("", "this home's workers")
 
 
-def choices(connection: Connection) -> Sequence[tuple[str, str]]:
+def choices(offered: Sequence[Profile]) -> Sequence[tuple[str, str]]:
     """Return the values of the field with what people read; none if there is nothing to choose."""
-    listed = [(profile.name, profile.title) for profile in launchers.all_of(connection)]
+    listed = [(profile.name, profile.title) for profile in offered]
     return [_HERE, *listed] if listed else []
 
 

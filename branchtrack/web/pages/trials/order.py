@@ -27,7 +27,8 @@ from branchtrack.core.forks import reversal
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import parse_assignments
 from branchtrack.core.trials import labels
-from branchtrack.db import nodes, runs
+from branchtrack.db import nodes
+from branchtrack.db.views.nearby import order_choices
 from branchtrack.errors import (
     BranchtrackError,
     CheckpointError,
@@ -153,13 +154,12 @@ def _whole(entered: Mapping[str, str], field: str, default: int) -> int:
 def _offer(run: str, node_id: str) -> Offer:
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
-        run_record = runs.get_run(connection, node.run_id)
+        run_record, offered = order_choices.read(connection, node.run_id)
         if run not in (run_record.name, run_record.id):
             raise NotFound("node", f"{run}/{node_id}")
         settings = resume_settings(connection, node)
         logged = logged_metrics(connection, node)
         left = updates_left(connection, node)
-        places = launchers.choices(connection)
     return Offer(
         node=node,
         run=run_record,
@@ -167,7 +167,7 @@ def _offer(run: str, node_id: str) -> Offer:
         names=tuple(name for name in settings if name not in labels.OF_TRIALS),
         has_own=node.kind in ("intervention", "fork") and reversal.is_reversible(node, settings),
         steps=min(STEPS, left) if left is not None and left > 0 else STEPS,
-        places=places,
+        places=launchers.choices(offered),
     )
 
 
