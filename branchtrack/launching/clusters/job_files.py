@@ -44,9 +44,10 @@ wait "$worker" 2>/dev/null; last=$?
 [ "$last" = 127 ] || code=$last
 {requeue}exit "$code"
 """
-#: A job that may run again asks for it before its time is over: its launch goes on then.
+#: A job that may run again asks for it before its time is over: its launch goes on then. So does
+#: one whose worker had no handler for the signal yet.
 _REQUEUE = """\
-if [ -n "$warned" ] && [ "$code" = {interrupted} ]; then
+if [ -n "$warned" ] && {{ [ "$code" = {interrupted} ] || [ "$code" = 138 ]; }}; then
   scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi
 """

@@ -53,7 +53,8 @@ def test_a_lock_is_held_by_what_was_given_it_although_its_taker_died(
         "from branchtrack.config import load\n"
         "from branchtrack.launching.clusters import job_files\n"
         "with job_files.locked(load(sys.argv[1]), 'a') as lock:\n"
-        "    child = subprocess.Popen(['sleep', '60'], pass_fds=[lock])\n"
+        "    null = subprocess.DEVNULL\n"
+        "    child = subprocess.Popen(['sleep', '600'], pass_fds=[lock], stdout=null)\n"
         "    print(child.pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
@@ -95,6 +96,7 @@ time.sleep(60)
         ([], signal.SIGUSR1, 0, False),
         ([], signal.SIGTERM, 3, False),
         (["--requeue"], signal.SIGUSR1, 75, True),
+        (["--requeue"], signal.SIGUSR1, 138, True),
         (["--requeue"], signal.SIGUSR1, 0, False),
         (["--requeue"], signal.SIGTERM, 75, False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -368,3 +369,14 @@ def test_the_shell_submits_follows_and_exits_as_the_launch_did(
         printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1 and "sbatch refused" in printed
     change_entry_point(database, argv=[sys.executable, "-c", "import time; time.sleep(60)"])
+
+
+def test_each_training_of_a_trial_is_a_job(slurm: Slurm, on_slurm: Order, config: Config) -> None:
+    order = ("trial", "fake@0", "--aa", "--repeats", "1", "--steps", "2", "--on", "slurm")
+    with branchtrack(config, *order, "--json", "--", "-p", "main") as process:
+        printed, errors = process.communicate(timeout=150)
+    assert process.returncode == 0, errors
+    (pair,) = json.loads(printed)["pairs"]
+    launched = [side["launch"] for side in pair["sides"]]
+    assert all(slurm.jobs().count(job_name(launch)) == 1 for launch in launched)
+    assert pair["difference"] == 0.0
