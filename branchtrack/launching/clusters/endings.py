@@ -41,6 +41,9 @@ def lose(database: Database, config: Config, launch: Launch, status: JobStatus) 
     """
     with database.read() as connection:
         launch = launches.get(connection, launch.id)
+    if launch.job != status.job:
+        # Another was faster, and has submitted it again.
+        return launch
     why = sentence(launch, status)
     if launch.state != "queued":
         return endings.record(database, config, ACTOR, launch, None, why)

@@ -49,12 +49,17 @@ class Watch:
             status = next((s for s in same_name if s.job == launch.job), None)
             for other in same_name:
                 # Submitted twice: the launch belongs to the first, this one would do nothing.
-                if other.job != launch.job and not other.is_over:
+                if other.job != launch.job and not other.is_over and self._has_still(launch):
                     cluster.cancel(other.job)
             if status is None:
                 status = cluster.fate(launch.job or "", names[launch.id])
             gone = JobStatus(launch.job or "", names[launch.id], UNKNOWN)
             self._settle(cluster, launch, status or gone)
+
+    def _has_still(self, launch: Launch) -> bool:
+        """Return whether a launch has the job that it had; another may have submitted it again."""
+        with self.database.read() as connection:
+            return launches.get(connection, launch.id).job == launch.job
 
     def is_urgent(self, launch: Launch) -> bool:
         """Return whether a launch was cancelled whose job goes on, and was not asked to end."""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from branchtrack import control
+from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
 from branchtrack.launching.clusters import watch
 from branchtrack.launching.clusters.shepherd import Shepherd
-from branchtrack.launching.clusters.watch import current
+from branchtrack.launching.clusters.watch import Watch, current
 from tests.launching.clusters.fake_cluster import FakeCluster
 from tests.launching.helpers import is_withdrawn, reread
 
@@ -136,3 +137,21 @@ def test_a_cancelled_launch_hurries_the_one_who_looks(
     control.cancel_launch(database, launch.id, actor="ann")
     shepherd.look()
     assert fake.asked[-1] == "cancel 1"
+
+
+def test_a_job_that_another_has_submitted_again_is_left_alone(
+    on_slurm: Order, fake: FakeCluster, look: Look, database: Database, config: Config
+) -> None:
+    launch = on_slurm("a", retries=1)
+    look()
+    before = reread(database, launch)
+    fake.say("1", "FAILED")
+    look()
+    look()
+    assert reread(database, launch).job == "2"
+    # Who had read the launch before that comes too late.
+    late = Watch(database, config)
+    late.look(fake, [before])
+    after = reread(database, launch)
+    assert (after.job, after.state, after.retries) == ("2", "queued", 0)
+    assert "cancel 2" not in fake.asked
