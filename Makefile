@@ -23,10 +23,12 @@ test tests ui bench: export OMP_NUM_THREADS = 1
 
 # Browser tests need Debian's chromium; root installs it, anybody else is told. CI never leaves them out.
 HAS_CHROMIUM = command -v chromium >/dev/null
+# Tests of launches on Slurm start one of their own; it is installed in the same way.
+HAS_SLURM = (PATH="$$PATH:/usr/sbin"; command -v sbatch && command -v slurmctld && command -v munged) >/dev/null
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tests test-all browser dev lint types ui shots migration wheel bench gpu
+.PHONY: help demo test tests test-all browser slurm dev lint types ui shots migration wheel bench gpu
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,7 +37,7 @@ demo: .venv/.runtime  ## train a small model here and open the pages on it (DEMO
 	@$(BIN)/branchtrack demo $(DEMO_ARGS)
 
 # The types keep one core busy for a minute, while the tests' workers are still collecting.
-test: lint browser  ## lint, types and all tests
+test: lint browser slurm  ## lint, types and all tests
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
 tests: .venv/.dev
@@ -43,6 +45,10 @@ tests: .venv/.dev
 	if [ -z "$(CI)" ] && ! $(HAS_CHROMIUM); then \
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
 		marks="$$marks and not browser"; \
+	fi; \
+	if [ -z "$(CI)" ] && ! $(HAS_SLURM); then \
+		echo "No Slurm here: the tests of launches on it are left out (apt-get install slurm-wlm munge)."; \
+		marks="$$marks and not slurm"; \
 	fi; \
 	$(BIN)/python -u -m pytest -n $(BUSY) --dist loadfile -m "$$marks" $(TEST_ARGS)
 
@@ -52,12 +58,20 @@ test-all: .venv/.dev  ## what takes longer: every case of every matrix, and repo
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
 		--ignore tests/training/test_matrix.py tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios tests/examples/autoresearch
+	@marks=scenario; \
+	[ -n "$(CI)" ] || $(HAS_SLURM) || { echo "No Slurm here: its scenario is left out."; marks="scenario and not slurm"; }; \
+	OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m "$$marks" tests/scenarios tests/examples/autoresearch
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
 		echo "Installing Debian's chromium for the browser tests."; \
 		($(APT_INSTALL) chromium fonts-liberation) >/dev/null; \
+	}
+
+slurm:
+	@$(HAS_SLURM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+		echo "Installing Debian's slurm-wlm and munge for the tests of launches on Slurm."; \
+		($(APT_INSTALL) slurm-wlm munge) >/dev/null; \
 	}
 
 dev: .venv/.dev  ## install for development

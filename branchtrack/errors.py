@@ -369,6 +369,12 @@ class LaunchFailed(BranchtrackError):
     """A training process could not be started, or ended with an error."""
 
 
+class ClusterUnreachable(BranchtrackError):
+    """A cluster did not answer: whether it has carried out what was asked of it is not known."""
+
+    cluster: str
+
+
 class Unreachable(BranchtrackError):
     """A server did not answer a client."""
 

@@ -27,8 +27,10 @@ from branchtrack.environment_variables import (
     STORE_VARIABLE,
     SYSTEM_VARIABLE,
 )
+from tests import slurm_for_tests
 from tests.new_homes import new_database
 from tests.s3_servers import BUCKET, Server
+from tests.slurm_for_tests import Slurm
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)
@@ -72,6 +74,21 @@ def _no_home_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(HOME_VARIABLE, raising=False)
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
     monkeypatch.delenv(STORE_VARIABLE, raising=False)
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[Slurm]:
+    """A real Slurm of one node; where none is installed, its tests fail and are left out before."""
+    assert not slurm_for_tests.missing(), f"{slurm_for_tests.missing()}: apt-get install slurm-wlm"
+    with slurm_for_tests.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    """The same, as the commands of this test find it."""
+    monkeypatch.setenv("SLURM_CONF", slurm_cluster.configuration)
+    return slurm_cluster
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ CODE_FOLDERS = ("branchtrack", "tests", "templates", "static", "migrations", "do
 OTHER_FOLDERS = {".branchtrack", "store", "~/.config/branchtrack"}
 #: Options that others have, or that a document shows as a secret in a user's command.
 OTHER_OPTIONS = {"--api-key", "--continue"}
+#: Options of sbatch.
+OTHER_OPTIONS |= set("--partition --gres --time --signal --requeue --wrap --array".split())
 #: Variables of the project's own tests.
 TEST_VARIABLES = {"BRANCHTRACK_TEST_SIGNALS"}
 #: Settings that are named by what they belong to, and placeholders.

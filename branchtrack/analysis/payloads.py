@@ -19,6 +19,7 @@ from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.analysis.payloads_nodes import node
 from branchtrack.analysis.trials.payloads import lines_of_run, verdicts_of_run
 from branchtrack.core import exactness, lifecycle
+from branchtrack.core.launchers import jobs
 from branchtrack.core.queries.columns import Fact
 from branchtrack.core.records import (
     Branch,
@@ -287,6 +288,12 @@ def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> 
     }
 
 
+def _where(launch: Launch | None) -> str:
+    """Return where the newest launch of a branch is in its cluster, if it has not ended."""
+    is_open = launch is not None and launch.state not in lifecycle.LAUNCH_ENDS
+    return jobs.words(launch) if launch is not None and is_open else ""
+
+
 def _branch(
     outline: TreeSummary, branch: Branch, steps: Mapping[str, int], now: float
 ) -> dict[str, Any]:
@@ -311,6 +318,7 @@ def _branch(
         "max_steps": segment.max_steps if segment else None,
         "rate": segment.rate if segment else None,
         "error": segment.error if segment else None,
+        "where": _where(outline.launches.get(branch.id)),
         "saves": outline.saves(branch),
         "certificate": None if record is None else _certificate(record, branch.name, steps),
         "created_at": moment(branch.created_at),

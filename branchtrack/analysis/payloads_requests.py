@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.analysis.payloads_nodes import compared
+from branchtrack.core.launchers import jobs
 from branchtrack.core.records import (
     Launch,
     Refusals,
@@ -101,6 +102,9 @@ def launch(connection: Connection, record: Launch) -> dict[str, Any]:
         "labels": record.labels or [],
         "worker": record.worker,
         "device": record.device,
+        "launcher": (record.launcher or {}).get("name"),
+        "job": jobs.as_json(record),
+        "where": jobs.words(record),
         "cancel": record.cancel,
         "pid": record.pid,
         "exit_code": record.exit_code,

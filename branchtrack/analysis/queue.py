@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core import lifecycle, queueing
+from branchtrack.core.launchers import jobs
 from branchtrack.core.records import Launch, Segment, WorkerRow
 from branchtrack.db.orders import workers
 from branchtrack.db.views import queue
@@ -55,6 +56,11 @@ class QueueLine:
         return queueing.expected_end(
             segment.step, segment.max_steps, self.rate, segment.heartbeat_at
         )
+
+    @property
+    def where(self) -> str:
+        """Return where a launch of a cluster is, as `jobs.words`."""
+        return jobs.words(self.launch)
 
     @property
     def is_training(self) -> bool:
@@ -126,6 +132,8 @@ def line_of(connection: Connection, launch: Launch, now: float) -> QueueLine:
 
 def why_waiting(launch: Launch, staff: Sequence[WorkerLine]) -> str:
     """Return why a queued launch is not started at once."""
+    if launch.launcher is not None:
+        return jobs.words(launch) + _why_unsubmitted(launch, staff)
     looking = [worker for worker in staff if worker.is_heard and worker.row.slots > 0]
     if not looking:
         return "No worker looks for launches."
@@ -135,6 +143,12 @@ def why_waiting(launch: Launch, staff: Sequence[WorkerLine]) -> str:
     if all(worker.busy >= worker.row.slots for worker in able):
         return "Every slot is taken."
     return "It starts in a moment."
+
+
+def _why_unsubmitted(launch: Launch, staff: Sequence[WorkerLine]) -> str:
+    if launch.job is not None or any(worker.is_heard for worker in staff):
+        return ""
+    return "; no worker is there to submit it"
 
 
 def as_json(view: Queue) -> dict[str, Any]:
@@ -177,6 +191,9 @@ def line_as_json(line: QueueLine) -> dict[str, Any]:
         "labels": launch.labels or [],
         "worker": launch.worker,
         "device": launch.device,
+        "launcher": (launch.launcher or {}).get("name"),
+        "job": jobs.as_json(launch),
+        "where": line.where,
         "pid": launch.pid,
         "step": segment.step if segment else None,
         "max_steps": segment.max_steps if segment else None,
@@ -210,4 +227,6 @@ def _line(row: QueueRow, now: float, position: int | None = None, about: str = "
     elif row.launch.state == "running":
         # Its process is there, and has not taken up its branch yet.
         status = "starting"
+    elif row.launch.state == "queued" and row.launch.job is not None:
+        status = "submitted"
     return QueueLine(row.launch, row.run, row.branch, row.segment, status, position, about)

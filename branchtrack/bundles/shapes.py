@@ -41,6 +41,14 @@ class _EntryPoint(BaseModel):
     env: dict[str, str] = {}
 
 
+class _Launcher(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    kind: str
+    options: list[str]
+
+
 #: JSON that is no object, or one with certain fields; a missing value may be the null of JSON.
 _SHAPES: dict[tuple[str, str], Any] = {
     ("runs", "tags"): list[str],
@@ -53,6 +61,7 @@ _SHAPES: dict[tuple[str, str], Any] = {
     ("nodes", "settings"): dict[str, Any],
     ("nodes", "metrics"): dict[str, float | str | dict[str, Any] | None],
     ("launches", "entry_point"): _EntryPoint | None,
+    ("launches", "launcher"): _Launcher | None,
     ("launches", "labels"): list[str] | None,
     ("launches", "overrides"): dict[str, Any],
     ("certificates", "untested"): list[Any],

@@ -14,6 +14,7 @@ import click
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import echo, field_lines, pairs, state, styled
 from branchtrack.cli.progress import bar, bars
+from branchtrack.core.launchers import jobs
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch, Segment
@@ -120,7 +121,9 @@ def progress_of(update: Any, received: list[int]) -> Any:
             received.clear()
             raise KeyboardInterrupt
         seen.setdefault("since", time.monotonic())
-        if segment.status == "waiting":
+        if segment.status == "waiting" and (where := jobs.words(launch)):
+            update(0, None, where)
+        elif segment.status == "waiting":
             update(0, None, f"starting, {time.monotonic() - seen['since']:.0f} s")
         else:
             rate = f", {segment.rate:.1f} steps/s" if segment.rate else ""
@@ -138,6 +141,8 @@ def launch_lines(payload: dict[str, Any]) -> list[str]:
         ("launch", f"{payload['launch']} {state(payload['state'])}"),
         ("asked", pairs(payload["overrides"]) or "no change"),
     ]
+    if payload.get("job"):
+        fields.append(("job", f"{payload['launcher']}: {payload['where']}"))
     if payload["compared"]:
         fields.append(
             ("restore", f"{state(payload['compared']['state'])}: {payload['compared']['about']}")

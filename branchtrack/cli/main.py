@@ -98,6 +98,7 @@ COMMANDS = {
     "trash": "commands.trash:trash",
     "trust": "commands.trust:trust_home",
     "token": "commands.tokens:token",
+    "launcher": "commands.clusters.launcher:launcher",
     "db": "commands.store:db",
     "skill": "commands.guidance.skill:skill",
 }

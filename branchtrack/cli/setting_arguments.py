@@ -14,6 +14,8 @@ from branchtrack.errors import InvalidInput
 
 #: Options that take any number of NAME=VALUE.
 _OPEN_ENDED = ("--set", "--grid")
+#: Where a context keeps the words after ``--``, if these are options of a cluster's jobs.
+JOB_OPTIONS = "branchtrack.job_options"
 _ASSIGNMENT = re.compile(r"[A-Za-z_][^\s=]*=.*", re.DOTALL)
 
 
@@ -21,8 +23,22 @@ class SettingsCommand(click.Command):
     """A command whose ``--set`` and ``--grid`` take several NAME=VALUE, which click has not."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, with the option repeated before each NAME=VALUE that follows it."""
-        return super().parse_args(ctx, spread(args))
+        """Parse the arguments, with the option repeated before each NAME=VALUE that follows it.
+
+        With ``--on`` what follows ``--`` are options of a cluster's jobs.
+        """
+        own, jobs = split(args)
+        ctx.meta[JOB_OPTIONS] = jobs
+        return super().parse_args(ctx, spread(own))
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments of a command, and those after ``--`` for the jobs of ``--on``."""
+    words = [*arguments]
+    end = words.index("--") if "--" in words else len(words)
+    if not any(word == "--on" or word.startswith("--on=") for word in words[:end]):
+        return words, []
+    return words[:end], words[end + 1 :]
 
 
 def spread(arguments: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,15 +38,17 @@ class Staff:
 
         return cls(labels=parse_labels(labels), **options)
 
-    def hired(self, line: CommandLine, database: Database) -> Worker:
-        """Return the worker, which has not begun."""
+    def hired(
+        self, line: CommandLine, database: Database, job: Mapping[str, str | None] | None = None
+    ) -> Worker:
+        """Return the worker, which has not begun; ``job`` as of `Worker`."""
         from branchtrack.launching import devices
         from branchtrack.launching.worker import Worker
 
         # With one slot a training sees what this process sees.
         gpus = devices.visible(os.environ) if self.slots > 1 else []
         return Worker(
-            database, line.config, slots=self.slots, labels=self.labels, gpus=gpus, say=say
+            database, line.config, slots=self.slots, labels=self.labels, gpus=gpus, job=job, say=say
         )
 
 
@@ -106,20 +108,26 @@ class Signals:
 
 
 @contextmanager
-def signals(error: type[BaseException] | None = None) -> Iterator[Signals]:
-    """Yield the signals that come while the block runs; the first raises ``error``."""
+def signals(error: type[BaseException] | None = None, *, in_job: bool = False) -> Iterator[Signals]:
+    """Yield the signals that come while the block runs; the first raises ``error``.
+
+    In a job of a cluster SIGUSR1 is one of them, and none makes it hurry: the same end may be told
+    by several, and the cluster itself kills a job that takes too long.
+    """
     came = Signals()
 
     def note(number: int, _frame: object) -> None:
         came.received.append(number)
         if came.stop.is_set():
-            came.hurry.set()
+            if not in_job:
+                came.hurry.set()
             return
         came.stop.set()
         if error is not None:
             raise error
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if in_job else []))
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield came
     finally:

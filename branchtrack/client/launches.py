@@ -6,7 +6,16 @@ from typing import Any
 
 from branchtrack.client.calls import Calls, Values, path_of
 from branchtrack.client.connection import mapping
-from branchtrack.schemas.launches import Launch, LaunchInQueue, Log, Ordered, OrderPreview, Queue
+from branchtrack.schemas.launches import (
+    Launch,
+    Launcher,
+    Launchers,
+    LaunchInQueue,
+    Log,
+    Ordered,
+    OrderPreview,
+    Queue,
+)
 
 
 class Launches(Calls):
@@ -30,6 +39,10 @@ class Launches(Calls):
         """Order a launch that goes on in a branch; ``fields`` as in `launches.ContinueBody`."""
         body = {**fields, "settings": mapping("settings", settings)}
         return self._send("POST", self._branch(branch, "/continue"), Launch, body)
+
+    def launchers(self) -> list[Launcher]:
+        """Return the profiles of clusters that ``on`` of an order may name."""
+        return self._get("/launchers", Launchers).launchers
 
     def launches(self) -> Queue:
         """Return the queue: launches that have not ended, the last that have, and workers."""

@@ -25,7 +25,7 @@ from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Branch, Launch, Node, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, ordering, queue
+from branchtrack.db.orders import launches, ordering, queue, withdrawals
 from branchtrack.errors import InvalidInput
 
 
@@ -44,10 +44,12 @@ def continue_branch(
     entry_point: Mapping[str, Any] | None = None,
     allow_code_change: bool = True,
     order_id: str | None = None,
+    launcher: dict[str, Any] | None = None,
 ) -> Launch:
     """Queue a new process that goes on in a branch from its last node, with some settings changed.
 
-    ``retries`` is how often it is started again if it crashes. The others as for `create_launch`.
+    ``retries`` is how often it is started again if it crashes, ``launcher`` what carries it out if
+    no worker of this home does. The others as for `create_launch`.
     What was ordered under an ``order_id`` before is returned as it is; it is the launch's id.
 
     Raises:
@@ -74,7 +76,7 @@ def continue_branch(
     order |= {"node": head.id, "mode": default_mode(head)}
     checked = orders.check_order(database, store, head, order, entry_point)
     facts = {"environment": environment, "entry_point": checked.command, **turn}
-    facts["launch_id"] = order_id
+    facts |= {"launch_id": order_id, "launcher": launcher}
     with database.transaction() as connection:
         return _queue(connection, branch, checked, who, message, facts)
 
@@ -223,16 +225,37 @@ def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | 
         return None
     if segment.started_at is None:
         return queue.put_back(connection, launch, launch.worker or "", retries=left)
-    inherited = ("environment", "entry_point", "priority", "labels", "group_id")
-    return _order_unchanged(
-        connection,
-        branch,
-        launch.actor,
-        f"Started again after a crash; {left} more times at most.",
-        retries=left,
-        retry_of=launch.id,
-        **{name: getattr(launch, name) for name in inherited},
-    )
+    why = f"Started again after a crash; {left} more times at most."
+    return _repeat(connection, launch, branch, why, retries=left)
+
+
+def go_on(connection: Connection, launch: Launch, reason: str) -> Launch | None:
+    """Order the launch that goes on with one that has ended, in the same job of its cluster.
+
+    None if its branch has finished, was continued by another, was paused on purpose or is gone.
+
+    Raises:
+        InvalidInput: its process may still train.
+    """
+    if withdrawals.is_withdrawn(connection, launch):
+        return None
+    segment = segments.get(connection, launch.segment_id)
+    if segment.status in ("finished", lifecycle.SUSPENDED):
+        return None
+    branch = runs.get_branch(connection, launch.branch_id)
+    is_left = branch.segment_id != segment.id or branch.trashed_at is not None
+    if is_left or launch.state == "cancelled" or _has_stopped(connection, launch, branch):
+        return None
+    job = {name: getattr(launch, name) for name in ("job", "job_state", "job_host", "job_reason")}
+    return _repeat(connection, launch, branch, reason, retries=launch.retries, **job)
+
+
+def _repeat(
+    connection: Connection, launch: Launch, branch: Branch, reason: str, **facts: Any
+) -> Launch:
+    inherited = ("environment", "entry_point", "priority", "labels", "group_id", "launcher")
+    facts |= {name: getattr(launch, name) for name in inherited}
+    return _order_unchanged(connection, branch, launch.actor, reason, retry_of=launch.id, **facts)
 
 
 def _stop_ahead(connection: Connection, last: Segment, head: Node) -> dict[str, Any]:

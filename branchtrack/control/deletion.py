@@ -201,8 +201,10 @@ def _purge(database: Database, entry: Entry, actor: str) -> None:
         else:
             purging.purge_run(connection, current.run, actor)
     for log in logs:
-        with suppress(OSError):
-            Path(log).unlink(missing_ok=True)
+        # Of a cluster also what the script of its job printed.
+        for path in (Path(log), Path(log).with_suffix(".job.log")):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _check(database: Database, actor: Actor | str, deed: str, reason: str) -> tuple[str, Actor]:

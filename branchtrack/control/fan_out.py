@@ -111,11 +111,13 @@ def create_launches(
     retries: int = 0,
     allow_code_change: bool = True,
     order_id: str | None = None,
+    launcher: dict[str, Any] | None = None,
     **facts: Any,
 ) -> list[Launch]:
     """Queue a launch for each branch of an order, or none if one of them is refused.
 
-    The arguments as in `launch.create_launch`; ``facts`` are ``strict`` and ``environment``.
+    The arguments as in `launch.create_launch`; ``facts`` are ``strict`` and ``environment``;
+    ``launcher`` carries them out if no worker of this home does, see `launchers.profiles`.
     What was ordered under an ``order_id`` before is returned as it is: it becomes the id of the
     group, or of the only launch.
 
@@ -136,7 +138,7 @@ def create_launches(
             names = plan.names(connection)
             if not allow_code_change:
                 check_code(connection, plan, entry_point)
-        facts |= valid_turn(priority, labels, retries)
+        facts |= {**valid_turn(priority, labels, retries), "launcher": launcher}
         checked = check_branches(database, store, plan, names, entry_point)
         with database.transaction() as connection:
             return _queue_all(connection, plan, checked, who, message, facts, order_id)

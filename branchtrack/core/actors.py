@@ -17,11 +17,12 @@ ROLES = ("viewer", "operator", "agent", "admin")
 #: cancel only its own requests.
 _STEER = frozenset(("request", "launch", "cancel"))
 _MANAGE = frozenset(("retain", "label", "delete", "decide"))
+_RULE = frozenset(("purge", "tokens", "launchers"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
     "operator": _STEER | _MANAGE,
     "agent": _STEER,
-    "admin": _STEER | _MANAGE | {"purge", "tokens"},
+    "admin": _STEER | _MANAGE | _RULE,
 }
 #: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000
@@ -66,8 +67,9 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 
     ``deed`` is ``request``, ``launch``, ``cancel``, ``retain`` (policies, sweeps and pins),
-    ``label``, ``delete`` (into the trash), ``decide`` (on proposals, and about agents), ``purge``
-    or ``tokens``; ``names`` the settings that are to be changed, or the action's kind.
+    ``label``, ``delete`` (into the trash), ``decide`` (on proposals, and about agents), ``purge``,
+    ``tokens`` or ``launchers``; ``names`` the settings that are to be changed, or the action's
+    kind.
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.
@@ -79,7 +81,7 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
             else f"{actor.label} may not do this.",
             safe="Nothing was changed.",
             fix="Use a token of another role: `branchtrack token create NAME --role "
-            f"{'admin' if deed in ('tokens', 'purge') else 'operator'}`.",
+            f"{'admin' if deed in _RULE else 'operator'}`.",
             actor=actor.label,
             role=actor.role,
         )

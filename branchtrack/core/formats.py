@@ -34,6 +34,7 @@ _STATE_WORDS = {
     "received": "waiting for the trainer",
     "empty": "no node yet",
     "queued": "waiting for a worker",
+    "submitted": "waiting in its cluster",
     "proposed": "waiting for a person",
 }
 _UNITS = ((60.0, "s"), (3600.0, "min"), (86400.0, "h"), (86400.0 * 30, "d"))

@@ -339,6 +339,10 @@ class Launch:
     ``priority`` is started first (None: 0); a worker needs all ``labels``. ``retries`` is how
     often it may still be started again after a crash, ``retry_of`` the launch it repeats.
     ``device`` is what its worker gave it, and ``cancel`` who wants it ended.
+
+    ``launcher`` (``name kind options``) carries it out if workers of the home do not; then ``job``
+    is its job there, ``job_state`` and ``job_reason`` what the cluster last said of it, and
+    ``job_host`` where it runs.
     """
 
     seq: int
@@ -373,6 +377,11 @@ class Launch:
     device: str | None = None
     cancel: str | None = None
     logged_seq: int | None = None
+    launcher: dict[str, Any] | None = None
+    job: str | None = None
+    job_state: str | None = None
+    job_host: str | None = None
+    job_reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
-from branchtrack.db.orders.tables import trials
+from branchtrack.db.orders.tables import launchers, trials
 from branchtrack.db.tables import seals
 
 #: Every table but those whose rows prove themselves. Of `tensors` the headers of packs are the
@@ -42,6 +42,7 @@ SEALED: dict[str, Table] = {
         tables.tokens,
         tables.launches,
         trials,
+        launchers,
         tables.certificates,
         tables.alerts,
         tables.agents,
@@ -53,7 +54,9 @@ _REPEATED = {"runs": {"updated_at"}}
 #: What becomes known after the event that defines a row.
 LATE = {
     "nodes": frozenset({"effective", "restored", "proof", "compared", "pinned_at", "tags"}),
-    "launches": frozenset({"worker", "updated_at", "priority", "retries", "cancel"}),
+    "launches": frozenset(
+        "worker updated_at priority retries cancel job job_state job_host job_reason".split()
+    ),
     "alerts": frozenset({"seen_at", "seen_by", "delivered_at", "delivery"}),
 }
 #: What is wrong with a row that does not have its seal.

@@ -344,6 +344,13 @@ launches = Table(
     Column("device", String(120)),
     Column("cancel", String(120)),
     Column("logged_seq", BigInteger),
+    #: What carries it out if no worker of this home does: `name kind options`, see
+    #: `core.launchers`; its job there, and what the cluster last said of it.
+    Column("launcher", JSON(none_as_null=True)),
+    Column("job", String(64)),
+    Column("job_state", String(32), index=True),
+    Column("job_host", String(255)),
+    Column("job_reason", Text),
     sqlite_autoincrement=True,
 )
 

@@ -57,6 +57,9 @@ class Leases:
         for launch in unfinished:
             if launch.state == "queued" or launch.id in own or not launch.worker:
                 continue
+            if launch.launcher is not None:
+                # Its cluster knows what became of its worker, see `clusters`.
+                continue
             if only is not None and launch.id != only:
                 continue
             if self._is_without_lease(launch, heard_of.get(launch.worker)):

@@ -27,6 +27,7 @@ def run_trials(worker: Worker, trial_ids: Sequence[str], watch: Watch) -> list[T
     try:
         while True:
             worker.look()
+            worker.shepherd.look()
             current = [advance(worker.database, store, trial_id) for trial_id in trial_ids]
             queued = _queued(worker, current)
             for launch_id in queued[: max(0, worker.slots - len(worker.children))]:

@@ -39,6 +39,7 @@ from branchtrack.launching import (
     starts,
 )
 from branchtrack.launching.children import Child
+from branchtrack.launching.clusters.shepherd import Shepherd
 from branchtrack.launching.leases import BEAT_EVERY, Leases
 
 #: Seconds between two looks at the queue and at the children.
@@ -52,7 +53,9 @@ class Worker:
     """A worker that starts and watches up to ``slots`` training processes; for use by one thread.
 
     With several slots each process gets one of ``gpus`` (as `devices.visible` returns them). Of
-    the launches that need labels it takes those whose labels are all among ``labels``.
+    the launches that need labels it takes those whose labels are all among ``labels``. Launches of
+    clusters it has submitted and looked after; within a ``job`` (its columns, see `db.orders.jobs`)
+    it carries out the one of that job.
     """
 
     def __init__(
@@ -63,14 +66,16 @@ class Worker:
         slots: int = 1,
         labels: Collection[str] = (),
         gpus: Sequence[str] = (),
+        job: Mapping[str, str | None] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.database, self.config, self.slots, self.say = database, config, slots, say
-        self.labels, self.gpus = frozenset(labels), list(gpus)
+        self.labels, self.gpus, self.job = frozenset(labels), list(gpus), job
         # One process may run two workers; neither may take the launches of the other.
         self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
         self._leases = Leases(database, config, self.name)
+        self.shepherd = Shepherd(database, config, self.name, say=say)
         self._log_limit = log_limit.limit_in_force()
         self._offers_slots = False
         self._began, self._next_beat = time.time(), 0.0
@@ -98,6 +103,8 @@ class Worker:
                     next_search = time.monotonic() + RECOVER_EVERY
                     self.recover()
                     self._advance_trials()
+                if only is None:
+                    self.shepherd.look()
                 started = not stop.is_set() and self._claim_more(only)
                 ended = self.look()
                 if ended and patient:
@@ -126,12 +133,17 @@ class Worker:
             UntrustedHome: the home's user does not trust it; the launch stays queued.
         """
         with self.database.read() as connection:
-            if not queue.has_next(connection, launch_id, labels=self.labels):
+            if not queue.has_next(connection, launch_id, labels=self.labels, job=self.job):
                 return None
         with self.database.transaction() as connection:
             device = self._free_device(connection)
             launch = queue.claim(
-                connection, self.name, launch_id, labels=self.labels, device=device
+                connection,
+                self.name,
+                launch_id,
+                labels=self.labels,
+                device=device,
+                job=self.job,
             )
             if launch is None:
                 return None

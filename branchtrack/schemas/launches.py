@@ -22,6 +22,7 @@ class TurnBody(Body):
     labels: list[str] | None = Field(None, description="What a worker has to have.")
     retries: int = Field(0, ge=0, le=MOST_RETRIES)
     allow_code_change: bool = False
+    on: str | None = Field(None, description="The profile of a cluster that is to train.")
 
 
 class ContinueBody(TurnBody):
@@ -55,6 +56,31 @@ class LogQuery(Selection):
     lines: Annotated[int, Field(ge=1, le=400)] = 200
 
 
+class Job(Answer):
+    """The job of a launch on a cluster, with the cluster's own words for its state and reason."""
+
+    kind: str
+    id: str | None
+    state: str | None
+    host: str | None
+    reason: str | None
+
+
+class Launcher(Answer):
+    """A profile of a cluster; its options are shown at the shell alone."""
+
+    name: str
+    kind: str
+
+
+class Launchers(Answer):
+    """The profiles of clusters that an order may name."""
+
+    items: ClassVar[str] = "launchers"
+
+    launchers: list[Launcher]
+
+
 class QueueLine(Answer):
     """A launch in the queue: its place among those that wait, and why it waits."""
 
@@ -70,6 +96,9 @@ class QueueLine(Answer):
     labels: list[str]
     worker: str | None
     device: str | None
+    launcher: str | None
+    job: Job | None
+    where: str
     pid: int | None
     step: int | None
     max_steps: int | None
@@ -137,6 +166,9 @@ class Launch(Answer):
     labels: list[str]
     worker: str | None
     device: str | None
+    launcher: str | None
+    job: Job | None
+    where: str
     cancel: str | None
     pid: int | None
     exit_code: int | None

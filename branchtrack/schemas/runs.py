@@ -119,6 +119,7 @@ class BranchLine(Answer):
     max_steps: int | None
     rate: Number | None
     error: str | None
+    where: str = Field(description="Where its launch is in a cluster; empty without one.")
     saves: Any
     certificate: Certificate | None
     created_at: Moment

@@ -37,6 +37,7 @@ class TrialBody(_Measure):
     priority: int | None = None
     labels: list[str] | None = None
     allow_code_change: bool = False
+    on: str | None = Field(None, description="The profile of a cluster that is to train.")
 
 
 class ReviewBody(_Measure):

@@ -77,6 +77,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.RateLimited: 429,
     errors.LaunchFailed: 409,
     errors.Unreachable: 503,
+    errors.ClusterUnreachable: 503,
 }
 #: How what we serve ourselves is sent, by its type.
 _STRIPPED = {"text/javascript": stripped.script, "text/css": stripped.style}

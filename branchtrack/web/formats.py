@@ -16,6 +16,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from branchtrack.core import formats
+from branchtrack.core.launchers import jobs
 
 #: Characters that turn the direction of the text after them, past the end of their own.
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -92,6 +93,7 @@ FILTERS = {
     "duration": formats.duration,
     "code": code,
     "word": formats.state_words,
+    "job_words": jobs.words,
     "assignments": formats.assignments,
     "outcome": formats.outcome,
     "plural": formats.plural,

@@ -27,6 +27,22 @@ def test_the_option_is_repeated_for_what_follows_it(typed: str, spelled: str) ->
     assert setting_arguments.spread(typed.split()) == spelled.split()
 
 
+@pytest.mark.parametrize(
+    ("typed", "own", "jobs"),
+    [
+        ("3fa9 --on slurm -- -p main", "3fa9 --on slurm", "-p main"),
+        ("3fa9 --on=gpu --set a=1 -- --x -- y", "3fa9 --on=gpu --set a=1", "--x -- y"),
+        ("3fa9 --on slurm", "3fa9 --on slurm", ""),
+        ("-- 3fa9", "-- 3fa9", ""),
+        ("-- --on slurm -- x", "-- --on slurm -- x", ""),
+    ],
+)
+def test_with_a_cluster_the_words_after_the_dashes_are_its_jobs(
+    typed: str, own: str, jobs: str
+) -> None:
+    assert setting_arguments.split(typed.split()) == (own.split(), jobs.split())
+
+
 def test_a_value_may_have_anything_in_it() -> None:
     arguments = ["--set", "a=1", "b=x y\nz", 'lr_scheduler_kwargs={"a": 1}']
     assert setting_arguments.spread(arguments).count("--set") == 3

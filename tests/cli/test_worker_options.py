@@ -35,3 +35,15 @@ def test_only_the_first_signal_raises() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         assert came.hurry.wait(10)
+
+
+def test_in_a_job_the_same_end_may_be_told_by_several() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with signals(in_job=True) as came:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert came.stop.wait(10)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert came.received == [signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM]
+        assert not came.hurry.is_set()
+    assert signal.getsignal(signal.SIGUSR1) is before

@@ -26,7 +26,7 @@ from branchtrack.core.records import Certificate, Group
 from branchtrack.db import certificates, integrity, nodes, refusals, runs, schema, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
-from branchtrack.db.orders import groups, ordering, trials
+from branchtrack.db.orders import groups, launchers, ordering, trials
 from branchtrack.db.storage import texts
 from branchtrack.db.tables import metadata
 from branchtrack.db.watching import agents, alerts
@@ -230,6 +230,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         alerts.mark_seen(connection, alert.id, "ann")
         refusals.count(connection, runs.find_branch(connection, "demo"), "ann", "Forbidden")
         tokens.create(connection, "agent", "agent", created_by="ann")
+        launchers.add(connection, "gpu", "slurm", ["--partition=main"], "ann")
         group = groups.create(connection, tree.run.id, "rates", "values", actor="ann")
         groups.add_branch(connection, group, runs.find_branch(connection, "demo/cooler"))
         _add_trial(connection, group, made[2].id)

@@ -146,6 +146,7 @@ ROUTES = {
         "/api/v1/runs/digits/branches/IDLE/continue",
         "launch",
     ),
+    "api_orders.list_launchers": ("GET", "/api/v1/launchers", "look"),
     "api_orders.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
     "api_launches.list_launches": ("GET", "/api/v1/launches", "look"),
     "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),

@@ -36,6 +36,7 @@ def test_every_error_of_the_family_has_a_status(kind: type[BranchtrackError]) ->
                 errors.HomeError,
                 errors.NotAnswered,
                 errors.Unreachable,
+                errors.ClusterUnreachable,
             ),
         )
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli import origins
+from branchtrack.cli.cluster_launches import carry_out, chosen, job_preview, on_option, print_job
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import launch_options, order_asking, turn
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     help="A setting to change; may be given more than once.",
 )
 @launch_options
+@on_option
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
@@ -53,6 +55,7 @@ def continue_run(
     detach: bool,
     slots: int,
     dry_run: bool,
+    on: str | None,
     as_json: bool,
     **order: Any,
 ) -> None:
@@ -67,17 +70,23 @@ def continue_run(
              branchtrack continue demo/cooler --retry 3
              branchtrack continue demo --set max_steps=2000 --set horizon=extend
              branchtrack continue --all-crashed --detach
+             branchtrack continue demo --on gpu -- --time=2:00:00
     """
     if (run is None) != all_crashed:
         raise click.UsageError("Give either a RUN or --all-crashed.")
     with line.database() as database:
         names = _crashed(database) if run is None else [run]
+        launcher = chosen(database, on)
         if dry_run:
-            _list(names, as_json)
+            _list(names, job_preview(line, launcher), as_json)
             return
         trust.require(line, database)
-        launches = [_order(line, database, name, as_json, **order) for name in names]
-        launches = _start(line, database, launches, slots, detach, as_json)
+        manner = {**order, "launcher": launcher}
+        launches = [_order(line, database, name, as_json, **manner) for name in names]
+        if launcher is not None and launches:
+            launches = carry_out(line, database, launches, detach, quiet=as_json)
+        else:
+            launches = _start(line, database, launches, slots, detach, as_json)
         payloads = [_payload(database, launch) for launch in launches]
     if as_json:
         emit(payloads if run is None else payloads[0])
@@ -101,11 +110,12 @@ def _crashed(database: Database) -> list[str]:
         ]
 
 
-def _list(names: list[str], as_json: bool) -> None:
+def _list(names: list[str], preview: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        emit([{"branch": name} for name in names])
+        emit([{"branch": name, **preview} for name in names])
     else:
         echo("\n".join(f"would continue {name}" for name in names) or "No branch has crashed.")
+        print_job(preview if names else {})
 
 
 def _order(
@@ -118,6 +128,7 @@ def _order(
     script: str | None,
     cwd: str | None,
     reason: str,
+    launcher: dict[str, Any] | None,
     **options: Any,
 ) -> Launch:
     from branchtrack import control
@@ -135,6 +146,7 @@ def _order(
         actor=control.local_actor(),
         settings=parse_assignments(values),
         reason=reason,
+        launcher=launcher,
         entry_point=origins.relocated_command(database, head, script, cwd) if head else None,
         **{name: value for name, value in details.items() if name != "allow_code_change"},
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli.cluster_launches import refresh
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import (
     ago,
@@ -180,8 +181,10 @@ def queue(line: CommandLine, as_json: bool) -> None:
 
     from branchtrack.analysis import queue as queues
 
-    with line.read() as connection:
-        payload = queues.as_json(queues.read(connection, time.time()))
+    with line.database() as database:
+        refresh(line, database)
+        with database.read() as connection:
+            payload = queues.as_json(queues.read(connection, time.time()))
     if (left := payload["total"] - len(payload["launches"])) > 0:
         echo(f"{left:,} more launches wait after these.", err=True)
     if as_json:
@@ -214,7 +217,7 @@ def _queue_row(row: dict[str, Any]) -> tuple[str, ...]:
         step,
         formats.metric(row["rate"]) if row["rate"] else "",
         (row["expected_end"] or "")[:16].replace("T", " "),
-        row["device"] or row["worker"] or "",
+        ("" if row["position"] else row["where"]) or row["device"] or row["worker"] or "",
         visible(f"cancelled by {row['cancel']}" if row["cancel"] else row["about"]),
     )
 
@@ -249,7 +252,7 @@ def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_js
     check_timeout(timeout)
     with line.database() as database:
         if _is_launch(database, request):
-            ended = _cancel_launch(database, request, None if no_wait else timeout, as_json)
+            ended = _cancel_launch(line, database, request, None if no_wait else timeout, as_json)
         else:
             answer = control.cancel(database, request, actor=Actor(control.local_actor()))
             if answer.state not in REQUEST_ENDS and not no_wait:
@@ -284,7 +287,9 @@ def _is_launch(database: Database, ref: str) -> bool:
     return bool(ids[1])
 
 
-def _cancel_launch(database: Database, ref: str, timeout: float | None, as_json: bool) -> str:
+def _cancel_launch(
+    line: CommandLine, database: Database, ref: str, timeout: float | None, as_json: bool
+) -> str:
     """Cancel a launch, wait for its end unless ``timeout`` is None, print it, return its state."""
     from branchtrack import control
     from branchtrack.analysis import payloads_requests
@@ -293,6 +298,8 @@ def _cancel_launch(database: Database, ref: str, timeout: float | None, as_json:
     from branchtrack.core.actors import Actor
 
     launch = control.cancel_launch(database, ref, actor=Actor(control.local_actor()))
+    if launch.launcher is not None:
+        refresh(line, database)
     if timeout is not None:
         with bar("Waiting for the end of the training process"):
             launch = control.wait_for_end(database, launch.id, timeout)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli import origins
+from branchtrack.cli.cluster_launches import carry_out, chosen, job_preview, on_option, print_job
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import launch_options, order_asking
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @launch_options
+@on_option
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option(
     "--slots",
@@ -110,6 +112,7 @@ def resume(
     slots: int,
     dry_run: bool,
     lists: bool,
+    on: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -124,11 +127,13 @@ def resume(
     not fit are listed.
 
     A list of values, a --grid, or several nodes make one branch each, in one group; all are checked
-    before any starts. Settings whose values may contain commas, such as betas, lr_scheduler_kwargs
-    or frozen, have lists only in --grid, given once for each value.
+    before any starts. Settings whose values may contain commas, such as betas or frozen, have lists
+    only in --grid, given once for each value.
 
-    --script and --cwd say where the script and its folder are now; the run remembers them once it
-    has trained from there. A project that was moved with its home is found without them.
+    --script and --cwd say where the script and its folder are now, unless they moved with the home.
+
+    With --on a cluster trains, in a job for each branch with the options after --; --dry-run shows
+    it, and Ctrl-C leaves it.
 
     The exit code is that of the training process, or 1 if one of several failed. Ctrl-C asks for a
     stop at a node.
@@ -140,12 +145,14 @@ def resume(
              branchtrack resume demo@100,demo@200 --name cooldown \\
                  --set lr_scheduler_type=linear max_steps=+50
              branchtrack resume 3fa9 --without-change
+             branchtrack resume 3fa9 --on slurm --set lr=1e-4 -- --partition=main --gres=gpu:1
     """
     if lists:
         list_settings(line, node, as_json)
         return
     with line.database() as database:
         order, details = read_order(database, node, **options)
+        details["launcher"] = chosen(database, on)
         if dry_run:
             _dry_run(line, database, order, details, as_json)
             return
@@ -153,10 +160,7 @@ def resume(
         launches = _create(line, database, order, details, quiet=as_json)
         changed = origins.report_script_changes(database, launches[0], quiet=as_json)
         origins.report_environment(database, launches[0], quiet=as_json)
-        if detach:
-            _detach(line, launches, slots)
-        else:
-            launches = _follow(line, database, launches, slots, quiet=as_json)
+        launches = _start(line, database, launches, detach, slots, quiet=as_json)
         payloads = _payloads(database, launches, changed)
     _show(payloads, as_json)
 
@@ -166,10 +170,12 @@ def _dry_run(
 ) -> None:
     """Print what an order would do; exit with 2 if a branch of it is refused."""
     preview = _preview(line, database, order, details, details["allow_code_change"])
+    preview |= job_preview(line, details["launcher"])
     if as_json:
         emit(jsonable(preview))
     else:
         print_preview(preview, "would create")
+        print_job(preview)
         echo("Nothing was created: this was a dry run.")
     if preview["refused"]:
         raise click.exceptions.Exit(2)
@@ -220,6 +226,23 @@ def _create(
         **details,
     )
     return order_asking(create, allowed, quiet)
+
+
+def _start(
+    line: CommandLine,
+    database: Database,
+    launches: list[Launch],
+    detach: bool,
+    slots: int,
+    quiet: bool,
+) -> list[Launch]:
+    """Have what was ordered trained, here or by its cluster; return the launches as they are."""
+    if launches[0].launcher is not None:
+        return carry_out(line, database, launches, detach, quiet)
+    if detach:
+        _detach(line, launches, slots)
+        return launches
+    return _follow(line, database, launches, slots, quiet)
 
 
 def _detach(line: CommandLine, launches: Sequence[Launch], slots: int) -> None:

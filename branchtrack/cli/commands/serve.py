@@ -194,14 +194,18 @@ def _refusal(line: CommandLine, database: Database) -> str:
     "--once", is_flag=True, help="End when the queue is empty and all launches have ended."
 )
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
+@click.option("--job", metavar="JOB", hidden=True, help="The cluster's job that this worker is in.")
 @worker_options
 @pass_command_line
-def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts: Any) -> None:
+def worker(
+    line: CommandLine, /, once: bool, launch: str | None, job: str | None, **worker_facts: Any
+) -> None:
     """Start the training processes that were ordered, here or in the browser.
 
     After Ctrl-C or SIGTERM it starts no more; processes that train make a node each and end, and
     what had not begun to train is queued again. Again, and they are killed. From a home that is not
-    trusted nothing is started, and it exits with 2.
+    trusted nothing is started, and it exits with 2. Where Slurm's commands are, it also submits
+    the launches that are for Slurm, and looks after their jobs.
 
     \b
     Example: branchtrack worker --slots 2 --labels gpu
@@ -216,6 +220,8 @@ def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts:
         if launch is not None:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id
+        if job is not None and launch is not None:
+            _work_in_job(line, database, staff, launch, job)
         hired = staff.hired(line, database)
         with looking(database, line.config), signals() as came:
             hired.run(came.stop, once=once, only=launch)
@@ -228,3 +234,22 @@ def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts:
                 ended = launches.get(connection, launch)
             if ended.state == "failed":
                 raise click.exceptions.Exit(1)
+
+
+def _work_in_job(
+    line: CommandLine, database: Database, staff: Staff, launch_id: str, job: str
+) -> None:
+    """Carry out the launch of a cluster's job, and exit as the job is to."""
+    from branchtrack.launching.clusters import job_process
+
+    with signals(in_job=True) as came:
+        launch = job_process.launch_of_job(database, launch_id, job)
+        if launch is None:
+            echo(f"Nothing is left to be done for launch {launch_id} in job {job}.", err=True)
+            raise click.exceptions.Exit(0)
+        hired = staff.hired(line, database, job_process.columns(job))
+        hired.run(came.stop, only=launch.id)
+        let_go(hired, staff, came.hurry)
+        was_signalled = bool(came.received)
+    code = job_process.exit_code(database, launch_id, was_signalled=was_signalled)
+    raise click.exceptions.Exit(code)

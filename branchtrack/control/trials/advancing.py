@@ -221,8 +221,8 @@ def _queued(connection: Connection, trial: Trial, group: Group | None, training:
     label = as_name(trial.side_words[training.side], "arm")
     stem = f"{group.name if group else 'trial'}-{label[:40]}-{pair.number}"
     name = free_name(as_name(stem, "trial"), runs.branch_names(connection, trial.run_id))
-    facts = {"group": group, "priority": spec.priority, "labels": spec.labels}
-    who = Actor(trial.actor)
+    turn = {name: getattr(spec, name) for name in ("priority", "labels", "launcher")}
+    who, facts = Actor(trial.actor), {"group": group, **turn}
     launch = orders.queue(connection, training.order.named(name), who, trial.reason, facts)
     return Side(launch.id, launch.branch_id, name, attempts=training.attempts + 1)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from branchtrack.core.launchers.jobs import is_open
 from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Node
 from branchtrack.core.trials.records import DIVERGED, DONE, LOST, Pair, Side, Spec
@@ -37,7 +38,9 @@ def side_now(connection: Connection, spec: Spec, pair: Pair, side: Side) -> Side
         return replace(side, state=LOST, error=launch.error or "It was cancelled.")
     if launch.state == "failed":
         return _after_failure(side, launch)
-    return _measured(connection, spec, pair, side, launch)
+    measured = _measured(connection, spec, pair, side, launch)
+    # Its job may run again, and go on from where it was ended.
+    return side if measured.state == LOST and is_open(launch.job_state) else measured
 
 
 def end(connection: Connection, pairs: Sequence[Pair], actor: str, why: str) -> list[Pair]:
@@ -48,10 +51,17 @@ def end(connection: Connection, pairs: Sequence[Pair], actor: str, why: str) -> 
             if side is None or side.is_over:
                 continue
             if side.launch:
-                queue.cancel(connection, side.launch, actor)
+                queue.cancel(connection, _newest(connection, side.launch), actor)
             pair = pair.with_side(index, replace(side, state=LOST, error=side.error or why))
         ended.append(pair)
     return ended
+
+
+def _newest(connection: Connection, launch_id: str) -> str:
+    """Return the launch that goes on with a launch."""
+    while (repeated := launches.repeated_by(connection, launch_id)) is not None:
+        launch_id = repeated.id
+    return launch_id
 
 
 def _after_failure(side: Side, launch: Launch) -> Side:

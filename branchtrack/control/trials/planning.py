@@ -39,7 +39,8 @@ class TrialOrder:
     ``same`` nothing is changed. With ``intervention`` the change is the one that the node made.
     ``margin`` is the largest effect that does not matter, in the metric's unit, or a text such as
     ``0.5%`` of its value at the node. ``name`` is that of the group of its branches. ``command``
-    (only the shell may set it), ``priority`` and ``labels`` are those of its launches.
+    (only the shell may set it), ``priority``, ``labels`` and ``launcher`` are those of its
+    launches.
     """
 
     nodes: Sequence[str]
@@ -55,6 +56,7 @@ class TrialOrder:
     command: dict[str, Any] | None = None
     priority: int | None = None
     labels: Sequence[str] | None = None
+    launcher: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def plan_trial(connection: Connection, order: TrialOrder) -> PlannedTrial:
         floor=_floor(connection, starts[0].run_id, metric),
         is_reseeded=is_reseeded,
         command=None if order.command is None else dict(order.command),
+        launcher=order.launcher,
         **_turn(order),
     )
     kind = SAME if order.same else CHANGE

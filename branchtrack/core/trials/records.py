@@ -39,7 +39,8 @@ class Spec:
     belong to these. ``margin`` is None for 0.1 % of the controls; ``floor`` as in `judging.judge`.
     ``is_reseeded``: the pairs differ in what is drawn after the node. ``command`` is what is
     started if it is not the run's own; ``priority`` and ``labels`` are those of the launches.
-    ``checks_code``: it fails if code or packages change before it is over.
+    ``checks_code``: it fails if code or packages change before it is over. ``launcher`` is that of
+    the launches.
     """
 
     nodes: tuple[str, ...]
@@ -58,6 +59,7 @@ class Spec:
     priority: int | None = None
     labels: list[str] | None = None
     checks_code: bool = False
+    launcher: dict[str, Any] | None = None
 
     @property
     def most_steps(self) -> int:

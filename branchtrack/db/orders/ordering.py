@@ -31,22 +31,18 @@ def order(
     mode: str,
     actor: str,
     reason: str,
-    strict: bool = False,
-    environment: dict[str, Any] | None = None,
-    entry_point: dict[str, Any] | None = None,
-    priority: int | None = None,
     labels: Sequence[str] | None = None,
-    retries: int | None = None,
     group: Group | None = None,
-    relative: Mapping[str, Any] | None = None,
-    launch_id: str | None = None,
+    **facts: Any,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
+    ``facts`` are ``strict environment entry_point priority retries relative launch_id launcher``:
     ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
     started first (None: 0), by a worker that has all ``labels``, and again after a crash as often
     as ``retries`` says. ``group`` is what the branch belongs to. ``relative`` has those overrides
-    as they were asked for, relative to the node's values. ``launch_id`` is the order's choice.
+    as they were asked for, relative to the node's values. ``launch_id`` is the order's choice,
+    ``launcher`` what carries it out if no worker of this home does.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -71,16 +67,10 @@ def order(
         overrides=overrides,
         actor=actor,
         reason=reason,
-        strict=strict,
-        environment=environment,
         branch=branch_name,
-        entry_point=entry_point,
-        priority=priority,
         labels=sorted(labels) if labels else None,
-        retries=retries,
         group_id=None if group is None else group.id,
-        relative=relative,
-        launch_id=launch_id,
+        **{"strict": False, **facts},
     )
 
 

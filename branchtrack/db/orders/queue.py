@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
@@ -33,25 +33,43 @@ def claim(
     *,
     labels: Collection[str] = (),
     device: str | None = None,
+    job: Mapping[str, str | None] | None = None,
 ) -> Launch | None:
     """Claim the next launch that a worker with ``labels`` may start; None if there is none.
 
     The launch named by ``launch_id`` is claimed whatever its labels. ``device`` is what it gets.
+    One that a cluster carries out is claimed only from within its own ``job``, whose columns these
+    are.
     """
-    for candidate in _candidates(connection, launch_id, labels):
-        free = select(launches.c.id).where(launches.c.id == candidate, launches.c.state == "queued")
-        if connection.execute(free.with_for_update(skip_locked=True)).first() is not None:
+    for candidate in _candidates(connection, launch_id, labels, job):
+        if still_waits(connection, candidate):
             return orders.move(
-                connection, candidate, "starting", worker, worker=worker, device=device
+                connection,
+                candidate,
+                "starting",
+                worker,
+                worker=worker,
+                device=device,
+                **(job or {}),
             )
     return None
 
 
 def has_next(
-    connection: Connection, launch_id: str | None = None, *, labels: Collection[str] = ()
+    connection: Connection,
+    launch_id: str | None = None,
+    *,
+    labels: Collection[str] = (),
+    job: Mapping[str, str | None] | None = None,
 ) -> bool:
     """Return whether `claim` would find a launch; asking takes no lock."""
-    return next(_candidates(connection, launch_id, labels), None) is not None
+    return next(_candidates(connection, launch_id, labels, job), None) is not None
+
+
+def still_waits(connection: Connection, launch_id: str) -> bool:
+    """Return whether a launch is queued, and keep others from moving it in this transaction."""
+    free = select(launches.c.id).where(launches.c.id == launch_id, launches.c.state == "queued")
+    return connection.execute(free.with_for_update(skip_locked=True)).first() is not None
 
 
 def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
@@ -167,12 +185,20 @@ def devices_in_use(connection: Connection, host: str) -> list[str]:
 
 
 def _candidates(
-    connection: Connection, launch_id: str | None, labels: Collection[str]
+    connection: Connection,
+    launch_id: str | None,
+    labels: Collection[str],
+    job: Mapping[str, str | None] | None,
 ) -> Iterator[str]:
     query: Select[tuple[str, list[str] | None]] = select(launches.c.id, launches.c.labels)
     query = query.where(launches.c.state == "queued").order_by(*ORDER)
     if launch_id is not None:
         query = query.where(launches.c.id == launch_id)
+    if job is None:
+        query = query.where(launches.c.launcher.is_(None))
+    else:
+        is_own = or_(launches.c.job.is_(None), launches.c.job == job["job"])
+        query = query.where(launches.c.launcher.is_not(None), is_own)
     for row in connection.execute(query).all():
         if launch_id is not None or set(row.labels or ()) <= set(labels):
             yield row.id

@@ -1,4 +1,4 @@
-"""The table of trials; the others of this folder are in `db.tables`."""
+"""The tables of trials and of profiles of launchers; the others are in `db.tables`."""
 
 from __future__ import annotations
 
@@ -26,4 +26,15 @@ trials = Table(
     Column("reason", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+launchers = Table(
+    "launchers",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", Double, nullable=False),
 )

@@ -11,7 +11,10 @@ from flask import Blueprint
 
 from branchtrack import control
 from branchtrack.analysis import payloads_requests
+from branchtrack.control.launchers import profiles
+from branchtrack.db.orders import launchers
 from branchtrack.schemas import launches as models
+from branchtrack.schemas.bases import Selection
 from branchtrack.web.access.guards import actor
 from branchtrack.web.api.contract import documented
 from branchtrack.web.services import services
@@ -39,12 +42,22 @@ def resume(node_id: str, body: models.ResumeBody) -> Any:
     )
     facts = {"actor": actor(), "reason": body.reason, **body.model_dump(include=_TURN)}
     database, store = services().database, services().store
+    launcher = _launcher(body.on)
     if body.dry_run:
         return control.preview_launches(database, store, order, **facts)
-    launches = control.create_launches(database, store, order, **facts)
+    launches = control.create_launches(database, store, order, launcher=launcher, **facts)
     with database.read() as connection:
         answers = [payloads_requests.launch(connection, launch) for launch in launches]
     return answers if len(answers) > 1 else answers[0], 202
+
+
+@blueprint.get("/launchers")
+@documented(models.Launchers, query=Selection)
+def list_launchers() -> Any:
+    """Return the profiles of clusters that ``on`` of an order may name."""
+    with services().database.read() as connection:
+        listed = launchers.all_of(connection)
+    return {"launchers": [{"name": profile.name, "kind": profile.kind} for profile in listed]}
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/continue")
@@ -58,7 +71,13 @@ def continue_branch(run: str, branch: str, body: models.ContinueBody) -> Any:
         actor=actor(),
         settings=body.settings,
         reason=body.reason,
+        launcher=_launcher(body.on),
         **body.model_dump(include=_TURN),
     )
     with services().database.read() as connection:
         return payloads_requests.launch(connection, launch), 202
+
+
+def _launcher(name: str | None) -> dict[str, Any] | None:
+    with services().database.read() as connection:
+        return profiles.named(connection, name)

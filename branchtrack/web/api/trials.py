@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint
 
 from branchtrack.analysis.trials import payloads
+from branchtrack.control.launchers import profiles
 from branchtrack.control.trials import cancelling, ordering, promotion, removal, review
 from branchtrack.control.trials.planning import TrialOrder
 from branchtrack.db import runs
@@ -36,8 +37,10 @@ def order(node_id: str, body: models.TrialBody) -> Any:
     """
     nodes = [node_id, *(body.nodes or ())]
     facts = body.model_dump(include=_ORDER)
-    ordered = TrialOrder(nodes, body.settings or {}, body.grid or {}, **facts)
     database, store = services().database, services().store
+    with database.read() as connection:
+        launcher = profiles.named(connection, body.on)
+    ordered = TrialOrder(nodes, body.settings or {}, body.grid or {}, launcher=launcher, **facts)
     who: dict[str, Any] = {"actor": actor(), "reason": body.reason}
     if body.dry_run:
         return payloads.preview(ordering.preview_trial(database, store, ordered, **who).spec)

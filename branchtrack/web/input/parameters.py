@@ -18,7 +18,7 @@ _PAIR = ("a", "b")
 _COMPARED = (*_PAIR, "with", "group", "base", "run", *_CHART, "settings", "bands")
 _ORDER = ("name", "group", "mode", "reason", "without_change", "allow_code_change")
 _TRIED = ("settings", "same", "intervention", "at", "steps", "repeats", "margin")
-_TURN = ("priority", "labels", "retries")
+_TURN = ("priority", "labels", "retries", "on")
 _POLICY = ("keep", "last", "best_metric", "best_count", "every", "drop_optimizer_after")
 
 _HELD = ("charts", "lanes", "nodes", "each_lane", "each_row")
@@ -45,8 +45,8 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "resume.form": (*_ORDER, *_TURN, _SETTINGS),
     "trials.index": ("before",),
     "trial.show": (),
-    "trial_order.form": (*_TRIED, "metric", "reason", "allow_code_change"),
-    "continuation.form": ("reason", "retries", "allow_code_change", _SETTINGS),
+    "trial_order.form": (*_TRIED, "metric", "reason", "allow_code_change", "on"),
+    "continuation.form": ("reason", "retries", "allow_code_change", "on", _SETTINGS),
     "steer.show": ("node", "part", _SETTINGS),
     "steer.confirm_stop": ("when",),
     "steer.interventions_file": (),

@@ -10,16 +10,18 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core.formats import exact_setting
 from branchtrack.db import nodes, runs
+from branchtrack.db.orders import launchers as profiles
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input.forms import KEY, PREFIX, changed_settings, order_id
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
+from branchtrack.web.view import launchers
 
 blueprint = Blueprint("continuation", __name__)
 
 #: The fields of the form that are no settings.
-FIELDS = ("retries", "reason", "allow_code_change", KEY)
+FIELDS = ("retries", "reason", "allow_code_change", launchers.FIELD, KEY)
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/continue")
@@ -42,6 +44,7 @@ def order(run: str, branch: str) -> AnyResponse:
             reason=submitted.get("reason", ""),
             retries=_retries(submitted.get("retries", "")),
             allow_code_change=bool(submitted.get("allow_code_change")),
+            launcher=launchers.chosen(submitted),
             order_id=order_id(submitted, "continue", run, branch, actor().label),
         )
     except InvalidInput as error:
@@ -86,6 +89,7 @@ def _render_form(
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
         head = None if record.head_id is None else nodes.get(connection, record.head_id)
+        places = launchers.choices(profiles.all_of(connection))
     last = None if head is None else head.settings.get("max_steps")
     return respond(
         "continuation/index.html",
@@ -99,5 +103,7 @@ def _render_form(
         reason=submitted.get("reason", ""),
         allow_code_change=bool(submitted.get("allow_code_change")),
         error=error,
+        places=places,
+        on=submitted.get(launchers.FIELD, ""),
         prefix=PREFIX,
     )

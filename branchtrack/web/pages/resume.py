@@ -5,7 +5,7 @@ Only fields that were changed become overrides; all errors are shown at once, ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,8 +21,9 @@ from branchtrack.core.queueing import MOST_PRIORITY, MOST_RETRIES, parse_labels
 from branchtrack.core.records import Node, Run, WorkerRow
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs
-from branchtrack.db.orders import launches, workers
-from branchtrack.db.views.nearby import launch_outlook
+from branchtrack.db.orders import launches as launch_rows
+from branchtrack.db.orders import workers
+from branchtrack.db.views.nearby import launch_outlook, order_choices
 from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.errors import (
     BranchtrackError,
@@ -36,7 +37,7 @@ from branchtrack.web.input import forms
 from branchtrack.web.input.forms import PREFIX, changed_settings, problems, written
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
-from branchtrack.web.view import cockpit, outlook
+from branchtrack.web.view import cockpit, launchers, outlook
 
 blueprint = Blueprint("resume", __name__)
 
@@ -52,6 +53,7 @@ FIELDS = (
     "priority",
     "labels",
     "retries",
+    launchers.FIELD,
     forms.KEY,
 )
 
@@ -62,7 +64,8 @@ _WEIGHTS_FIX = "Choose “the weights alone” in the field “What is taken fro
 class Offer:
     """The values that the form starts from; ``reversible``: the node's change can be left out.
 
-    ``outlook`` is what the branch has cost so far, ``staff`` are the workers heard of.
+    ``outlook`` is what the branch has cost so far, ``staff`` are the workers heard of, ``places``
+    the choices of where it trains.
     """
 
     node: Node
@@ -73,6 +76,7 @@ class Offer:
     reversible: bool
     outlook: Outlook
     staff: tuple[WorkerRow, ...]
+    places: Sequence[tuple[str, str]]
 
     @property
     def has_weights_alone(self) -> bool:
@@ -110,6 +114,7 @@ def order(node_id: str) -> AnyResponse:
             _fork_order(offer, submitted),
             actor=actor(),
             order_id=forms.order_id(submitted, "resume", offer.node.id, actor().label),
+            launcher=launchers.chosen(submitted),
             **_manner(submitted),
         )
     except _Refused as refused:
@@ -121,7 +126,7 @@ def order(node_id: str) -> AnyResponse:
     except (CheckpointError, LaunchFailed) as error:
         return _render_form(offer, submitted, 409, Outcome({"": error}))
     with services().database.read() as connection:
-        branch = launches.branch_name(connection, launches_ordered[0])
+        branch = launch_rows.branch_name(connection, launches_ordered[0])
     anchor = f"branch-{branch}"
     return redirect(url_for("tree.show", run=offer.run.name, _anchor=anchor), 303)
 
@@ -131,6 +136,7 @@ def preview(node_id: str) -> Response:
     """Show what the form would start, and what it would cost; nothing is started."""
     offer, submitted = _offer(node_id), forms.pressed(request.form)
     try:
+        launchers.chosen(submitted)
         result = control.preview_launches(
             services().database,
             services().store,
@@ -230,15 +236,17 @@ def _offer(node_id: str) -> Offer:
         settings = control.resume_settings(connection, node)
         names = {branch.id: branch.name for branch in runs.list_branches(connection, node.run_id)}
         branch = names[node.branch_id]
+        run, offered = order_choices.read(connection, node.run_id)
         return Offer(
             node=node,
-            run=runs.get_run(connection, node.run_id),
+            run=run,
             branch=branch,
             settings=settings,
             suggested=free_name(as_name(branch, "branch"), set(names.values())),
             reversible=reversal.is_reversible(node, settings),
             outlook=launch_outlook.read(connection, node),
             staff=tuple(workers.heard_of(connection, workers.SILENT_AFTER)),
+            places=launchers.choices(offered),
         )
 
 
@@ -269,6 +277,7 @@ def _render_form(
         errors=errors,
         others=[error for name, error in errors.items() if name not in field_names],
         preview=outcome.preview,
+        on=submitted.get(launchers.FIELD, ""),
         prefix=PREFIX,
         turn={name: submitted.get(name, "") for name in ("priority", "labels", "retries")},
         quick=outlook.quick_orders(offer.settings, offer.node.settings),

@@ -52,4 +52,7 @@ def _is_untrained(view: BranchView) -> bool:
 
 def _is_queued(view: BranchView) -> bool:
     launch = view.launch
+    if launch is not None and launch.launcher is not None:
+        # Its cluster has a reason of its own for each.
+        return False
     return view.status == "waiting" and (launch is None or launch.state == "queued")

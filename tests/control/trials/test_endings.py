@@ -6,10 +6,12 @@ import pytest
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control.trials.advancing import advance
+from branchtrack.core.launchers import profiles
+from branchtrack.core.launchers.jobs import JobStatus
 from branchtrack.core.trials.records import Side, Trial
 from branchtrack.db import metrics, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue
+from branchtrack.db.orders import jobs, launches, queue
 from tests.control.trials import samples
 
 
@@ -74,6 +76,26 @@ def test_one_that_ended_early_says_where(
         launches.move(connection, launch.id, "ended", "w", exit_code=0)
     side = first(sqlite_database, store, trial)
     assert side.state == "failed" and side.error == "It ended at step 10, before step 15."
+
+
+def test_one_whose_job_may_run_again_is_waited_for(sqlite_database: Database, store: Store) -> None:
+    samples.grown(sqlite_database, store)
+    launcher = profiles.launcher("slurm", "slurm", ["-p", "main"])
+    trial = samples.ordered(sqlite_database, store, repeats=3, launcher=launcher)
+    with sqlite_database.transaction() as connection:
+        launch = launches.get(connection, launch_of(trial))
+        assert launch.launcher == launcher
+        launches.move(connection, launch.id, "starting", "w", **jobs.of_claim("1", "n01"))
+        launches.move(connection, launch.id, "running", "w", pid=1)
+        how = {"actor": "w", "declared": [], "settings": {}, "max_steps": 1000}
+        segments.take(connection, launch.segment_id, **how)
+        segments.end(connection, launch.segment_id, "stopped", actor="w")
+        launches.move(connection, launch.id, "ended", "w", exit_code=143)
+    assert first(sqlite_database, store, trial).state == "ordered"
+    with sqlite_database.transaction() as connection:
+        launch = launches.get(connection, launch_of(trial))
+        jobs.saw(connection, launch, JobStatus("1", "n", "TIMEOUT"))
+    assert first(sqlite_database, store, trial).state == "failed"
 
 
 def test_one_that_still_waits_is_as_it_was(

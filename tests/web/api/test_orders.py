@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from branchtrack.control.launchers import profiles
+from branchtrack.core.actors import Actor
 from branchtrack.db import runs
 from tests.web.api.test_requests import post
 from tests.web.conftest import Site
@@ -89,3 +91,23 @@ def test_a_dry_run_is_refused_for_what_the_order_is_refused_for(own: Site) -> No
 def test_a_node_without_a_change_has_no_other_road(own: Site) -> None:
     refused = resume(own, 422, without_change=True)
     assert refused["error"]["field"] == "without_change"
+
+
+def test_an_order_names_a_profile_of_a_cluster_and_nothing_else(own: Site) -> None:
+    launcher = profiles.add(own.database, "gpu", "slurm", ["-p", "main"], actor=Actor("ann"))
+    listed = own.client.get("/api/v1/launchers").json
+    assert listed == {"launchers": [{"name": "gpu", "kind": "slurm"}]}
+    made = resume(own, 202, name="far", on=launcher.name)
+    assert (made["launcher"], made["where"]) == ("gpu", "Slurm: not submitted yet")
+    empty = dict.fromkeys(("id", "state", "host", "reason"))
+    assert made["job"] == {"kind": "slurm", **empty}
+    here = resume(own, 202, name="here")
+    assert (here["launcher"], here["job"], here["where"]) == (None, None, "")
+    before = branches(own)
+    for bad in ("slurm", "tpu", "-p main", ["-p"], {"kind": "slurm"}):
+        resume(own, 422, name="bad", on=bad)
+    resume(own, 422, name="bad", launcher={"kind": "slurm"})
+    node = own.node("main")
+    trial = {"same": True, "steps": 1, "repeats": 1, "on": "tpu"}
+    post(own, f"/api/v1/nodes/{node}/trials", 422, trial)
+    assert branches(own) == before

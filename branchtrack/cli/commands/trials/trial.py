@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli import launch_options, origins
+from branchtrack.cli.cluster_launches import chosen, job_preview, on_option, print_job
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import order_asking
@@ -83,6 +84,7 @@ def trial_options(command: Any) -> Any:
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--priority", type=int, metavar="N", help="Higher ones are started first [0].")
 @click.option("--labels", default="", metavar="A,B", help="Labels its worker has to have.")
+@on_option
 @json_option
 @pass_command_line
 def trial(
@@ -154,6 +156,7 @@ def _order(
     cwd: str | None,
     priority: int | None,
     labels: str,
+    on: str | None,
     allow_code_change: bool,
     **options: Any,
 ) -> tuple[TrialOrder, bool, str]:
@@ -172,6 +175,7 @@ def _order(
         command=origins.relocated_command(database, refs[0], script, cwd),
         priority=turn["priority"],
         labels=turn["labels"],
+        launcher=chosen(database, on),
         **options,
     )
     return order, allow_code_change, reason
@@ -187,6 +191,7 @@ def _dry_run(
     actor = control.local_actor()
     planned = preview_trial(database, line.store, order, actor=actor, reason=reason)
     spec, preview = planned.spec, payloads.preview(planned.spec)
+    preview |= job_preview(line, order.launcher)
     if as_json:
         emit(preview)
         return
@@ -194,6 +199,7 @@ def _dry_run(
     trainings = f"{preview['launches']} trainings of {spec.steps:,} updates"
     echo(f"  {trainings} at most: {preview['most_steps']:,} updates")
     echo(f"  judged after {', '.join(map(str, spec.at))} pairs, and over as soon as it is settled")
+    print_job(preview)
     echo("Nothing was created: this was a dry run.")
 
 

@@ -22,6 +22,7 @@ DEEDS = {
     "decide": "decide on proposals, and order agents",
     "purge": "purge what is in the trash",
     "tokens": "create and revoke tokens",
+    "launchers": "make and remove profiles of clusters",
 }
 
 

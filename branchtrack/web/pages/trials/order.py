@@ -5,7 +5,7 @@ Of a node that changed something its own change can be tried, also by one button
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ from branchtrack.core.forks import reversal
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import parse_assignments
 from branchtrack.core.trials import labels
-from branchtrack.db import nodes, runs
+from branchtrack.db import nodes
+from branchtrack.db.views.nearby import order_choices
 from branchtrack.errors import (
     BranchtrackError,
     CheckpointError,
@@ -39,6 +40,7 @@ from branchtrack.web.access.guards import actor
 from branchtrack.web.input import forms, query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
+from branchtrack.web.view import launchers
 
 blueprint = Blueprint("trial_order", __name__)
 FIELDS = (
@@ -52,6 +54,7 @@ FIELDS = (
     "margin",
     "reason",
     "allow_code_change",
+    launchers.FIELD,
     forms.KEY,
 )
 
@@ -60,7 +63,8 @@ FIELDS = (
 class Offer:
     """What the form starts from: the node, the metrics that it can be judged by, the updates left.
 
-    ``has_own``: the node made a change that can be tried; ``names`` are those of settings.
+    ``has_own``: the node made a change that can be tried; ``names`` are those of settings,
+    ``places`` the choices of where it trains.
     """
 
     node: Node
@@ -69,6 +73,7 @@ class Offer:
     names: tuple[str, ...]
     has_own: bool
     steps: int
+    places: Sequence[tuple[str, str]]
 
 
 @blueprint.get("/runs/<run>/nodes/<node_id>/trial")
@@ -138,6 +143,7 @@ def _order(offer: Offer, submitted: Mapping[str, str]) -> TrialOrder:
         margin=entered["margin"] or None,
         same=bool(entered["same"]),
         intervention=bool(entered["intervention"]),
+        launcher=launchers.chosen(entered),
     )
 
 
@@ -148,7 +154,7 @@ def _whole(entered: Mapping[str, str], field: str, default: int) -> int:
 def _offer(run: str, node_id: str) -> Offer:
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
-        run_record = runs.get_run(connection, node.run_id)
+        run_record, offered = order_choices.read(connection, node.run_id)
         if run not in (run_record.name, run_record.id):
             raise NotFound("node", f"{run}/{node_id}")
         settings = resume_settings(connection, node)
@@ -161,6 +167,7 @@ def _offer(run: str, node_id: str) -> Offer:
         names=tuple(name for name in settings if name not in labels.OF_TRIALS),
         has_own=node.kind in ("intervention", "fork") and reversal.is_reversible(node, settings),
         steps=min(STEPS, left) if left is not None and left > 0 else STEPS,
+        places=launchers.choices(offered),
     )
 
 

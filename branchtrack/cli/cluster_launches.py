@@ -1,0 +1,134 @@
+"""Launches that a cluster carries out, at the shell: the option ``--on``, a preview, the progress.
+
+What follows ``--`` are options of the cluster's own command.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine
+from branchtrack.cli.launch_progress import interrupts, progress_of
+from branchtrack.cli.output import echo
+from branchtrack.cli.progress import bars
+from branchtrack.cli.setting_arguments import JOB_OPTIONS
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Launch
+    from branchtrack.db.engine import Database
+    from branchtrack.launching.clusters.shepherd import Shepherd
+
+#: Seconds between two questions to a cluster of a command that waits.
+_EVERY = 3.0
+
+on_option = click.option(
+    "--on",
+    metavar="LAUNCHER",
+    help="Have a cluster train: a profile (`branchtrack launcher list`) or slurm; the words "
+    "after -- are options for its jobs.",
+)
+
+
+def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
+    """Return the launcher that the options of a command name, which can be reached from here.
+
+    Raises:
+        InvalidInput: there is no such launcher, an option cannot be given, or this machine lacks
+        what it takes. ClusterUnreachable: the cluster does not answer.
+    """
+    if on is None:
+        return None
+    from branchtrack.control.launchers import profiles
+    from branchtrack.launching.clusters import registry
+
+    options = click.get_current_context().meta.get(JOB_OPTIONS, [])
+    with database.read() as connection:
+        launcher = profiles.resolved(connection, on, options)
+    registry.check_here(launcher["kind"], on)
+    return launcher
+
+
+def job_preview(line: CommandLine, launcher: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the ``job`` that a launch would get, its command and script; without one nothing."""
+    if launcher is None:
+        return {}
+    from branchtrack.launching.clusters import job_files, registry
+
+    order = job_files.order(line.config, job_files.PREVIEW, launcher["options"])
+    script = job_files.script(line.config, job_files.PREVIEW, launcher["options"])
+    command = registry.of_kind(launcher["kind"]).command(order)
+    return {"job": {"launcher": launcher["name"], "command": command, "script": script}}
+
+
+def print_job(preview: dict[str, Any]) -> None:
+    """Print a `job_preview`."""
+    if job := preview.get("job"):
+        echo(f"would submit {shlex.join(job['command'])}")
+        echo("with the script")
+        echo("\n".join(f"  {text}" for text in job["script"].splitlines()))
+
+
+def carry_out(
+    line: CommandLine, database: Database, launches: Sequence[Launch], detach: bool, quiet: bool
+) -> list[Launch]:
+    """Submit launches, and wait for their ends unless ``detach``; return them as they are then.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the jobs go on.
+    """
+    from branchtrack.launching.clusters import foreground
+
+    ids = [launch.id for launch in launches]
+    shepherd = _shepherd(line, database, ids, quiet)
+    if detach:
+        return foreground.submit(shepherd, ids)
+    labels = {launch.id: launch.branch or launch.id for launch in launches}
+    with bars(labels) as updates, interrupts() as received:
+        watchers = {key: progress_of(update, received) for key, update in updates.items()}
+
+        def watch(launch: Launch, segment: Any) -> None:
+            # A job that runs again has the bar of the launch that it goes on with.
+            key = launch.id if launch.id in watchers else _first(database, launch, ids)
+            watchers[key](launch, segment)
+
+        try:
+            return foreground.follow(shepherd, ids, watch)
+        except KeyboardInterrupt:
+            echo(f"The jobs go on; `branchtrack cancel {ids[0][:8]}` ends one.", err=True)
+            raise
+
+
+def refresh(line: CommandLine, database: Database) -> None:
+    """Bring what is known of the jobs of a home up to date, if this machine can ask for it."""
+    from branchtrack import trust
+
+    if not database.read_only and trust.is_trusted(line.config):
+        _shepherd(line, database, None, quiet=True).look(at_once=True)
+
+
+def _shepherd(
+    line: CommandLine, database: Database, only: Sequence[str] | None, quiet: bool
+) -> Shepherd:
+    from branchtrack import processes
+    from branchtrack.launching.clusters.shepherd import Shepherd
+
+    def say(text: str) -> None:
+        if not quiet:
+            echo(text, err=True)
+
+    name = processes.own_name()
+    return Shepherd(database, line.config, name, say=say, only=only, every=_EVERY)
+
+
+def _first(database: Database, launch: Launch, ids: Sequence[str]) -> str:
+    """Return which of the launches one goes on with."""
+    from branchtrack.db.orders import launches
+
+    with database.read() as connection:
+        while launch.id not in ids and launch.retry_of is not None:
+            launch = launches.get(connection, launch.retry_of)
+    return launch.id

@@ -1,0 +1,1 @@
+"""Where a launch is carried out if not by a worker of the home: profiles of clusters' options."""

@@ -1,0 +1,92 @@
+"""Jobs of clusters as values: their names, what a cluster says of one, and which states are final.
+
+A job's state is kept in the cluster's own word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from branchtrack.core.launchers.profiles import title
+from branchtrack.core.records import Launch
+
+#: The state of a job that is about to be submitted; whoever is, has written so before.
+SUBMITTING = "SUBMITTING"
+#: A job that its cluster does not know any more.
+UNKNOWN = "UNKNOWN"
+PENDING, RUNNING = "PENDING", "RUNNING"
+#: States in which a job has no process, and will get one.
+WAITING = frozenset(
+    f"{PENDING} REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT CONFIGURING".split()
+)
+#: States that a job does not leave any more.
+OVER = frozenset(
+    f"BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED "
+    f"TIMEOUT {UNKNOWN}".split()
+)
+_PREFIX = "branchtrack-"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What a cluster says of a job: its ``state``, the ``host`` it runs on, why it waits or ended.
+
+    ``source`` is the cluster's command that said so.
+    """
+
+    job: str
+    name: str
+    state: str
+    host: str = ""
+    reason: str = ""
+    source: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no process, and will get one."""
+        return self.state in WAITING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended for good."""
+        return self.state in OVER
+
+
+def job_name(launch_id: str) -> str:
+    """Return the name of the job of a launch, by which it is found whoever submitted it."""
+    return f"{_PREFIX}{launch_id}"
+
+
+def is_open(job_state: str | None) -> bool:
+    """Return whether something is still to be expected of a job in that state."""
+    return job_state is not None and job_state not in OVER
+
+
+def words(launch: Launch) -> str:
+    """Return where a launch of a cluster is: ``Slurm job 12: PENDING (Priority)``; else "".
+
+    Without a job it says why there is none yet.
+    """
+    if launch.launcher is None:
+        return ""
+    where = title(launch.launcher["kind"])
+    if launch.job is None:
+        why = f": {launch.job_reason}" if launch.job_reason else ""
+        return f"{where}: not submitted yet{why}"
+    host = f" on {launch.job_host}" if launch.job_host else ""
+    why = f" ({launch.job_reason})" if launch.job_reason else ""
+    return f"{where} job {launch.job}: {launch.job_state}{host}{why}"
+
+
+def as_json(launch: Launch) -> dict[str, Any] | None:
+    """Return the job of a launch as JSON: ``kind id state host reason``; None without a cluster."""
+    if launch.launcher is None:
+        return None
+    return {
+        "kind": launch.launcher["kind"],
+        "id": launch.job,
+        "state": launch.job_state,
+        "host": launch.job_host,
+        "reason": launch.job_reason,
+    }

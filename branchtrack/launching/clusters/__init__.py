@@ -1,0 +1,1 @@
+"""Clusters that carry out launches: jobs submitted once, looked after, gone on with, cancelled."""

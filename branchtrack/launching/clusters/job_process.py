@@ -1,0 +1,66 @@
+"""The worker within a job: which launch the job carries out now, and how the job ends.
+
+A job may be started several times, by the same script: after a preemption, or when somebody has
+requeued it. Each time it goes on where its launch was left.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Launch
+from branchtrack.db import segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import jobs, launches, withdrawals
+from branchtrack.errors import IllegalTransition, InvalidInput
+from branchtrack.launching.clusters import endings
+from branchtrack.launching.clusters.job_files import INTERRUPTED
+from branchtrack.launching.clusters.watch import current
+
+
+def columns(job: str) -> dict[str, str | None]:
+    """Return the columns of a launch that this job, on this machine, carries out."""
+    return jobs.of_claim(job, os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname())
+
+
+def launch_of_job(database: Database, launch_id: str, job: str) -> Launch | None:
+    """Return the launch that job ``job`` is to carry out now, queued; None if nothing is left.
+
+    ``launch_id`` is the launch that the job was submitted for.
+
+    Raises:
+        InvalidInput: no cluster carries it out, or its process still trains elsewhere.
+    """
+    launch = current(database, launch_id)
+    if launch.launcher is None:
+        raise InvalidInput("launch", launch_id, "a launch that a cluster carries out")
+    if launch.job not in (None, job):
+        return None
+    try:
+        with database.transaction() as connection:
+            return endings.run_again(connection, launches.get(connection, launch.id))
+    except IllegalTransition:
+        # Whoever looks after the jobs was faster, and has prepared it.
+        again = current(database, launch_id)
+        return again if again.state == "queued" else None
+
+
+def exit_code(database: Database, launch_id: str, *, was_signalled: bool) -> int:
+    """Return the exit code of a job, by the launch that it carried out at last.
+
+    It is `INTERRUPTED` if a signal has ended a training that can go on, 1 if the launch failed.
+    """
+    launch = current(database, launch_id)
+    if launch.state == "failed":
+        return 1
+    if not was_signalled or launch.cancel is not None:
+        return 0
+    if launch.state not in lifecycle.LAUNCH_ENDS:
+        return INTERRUPTED
+    with database.read() as connection:
+        if withdrawals.is_withdrawn(connection, launch):
+            return 0
+        segment = segments.get(connection, launch.segment_id)
+    return INTERRUPTED if segment.status == "stopped" else 0

@@ -1,0 +1,104 @@
+"""The one who looks after launches of clusters: submits them, and follows their jobs.
+
+Every worker has one, and so has a command that waits for such a launch; several may work at once.
+It does nothing, and asks nothing, as long as there is no such launch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from branchtrack.config import Config
+from branchtrack.core.launchers.jobs import SUBMITTING
+from branchtrack.core.records import Launch
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import jobs
+from branchtrack.errors import ClusterUnreachable, UntrustedHome
+from branchtrack.launching.clusters import registry, submission
+from branchtrack.launching.clusters.cluster import Cluster
+from branchtrack.launching.clusters.watch import Watch
+
+#: Seconds between two questions to a cluster, and between two looks at the launches of the home.
+EVERY = 10.0
+_LOOK_EVERY = 1.0
+
+
+class Shepherd:
+    """Looks after the launches of clusters, or those of ``only``; for use by one thread.
+
+    ``every`` are the seconds between two questions to a cluster.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        config: Config,
+        name: str,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+        only: Collection[str] | None = None,
+        every: float = EVERY,
+    ) -> None:
+        self.database, self.config, self.name, self.only = database, config, name, only
+        self.every = every
+        self._say, self._last_said = say, ""
+        self._watch = Watch(database, config)
+        self._next_look = self._next_question = 0.0
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Do what is due; ``at_once`` also what is not.
+
+        Raises:
+            StorageError: the database failed. Trouble with a cluster is only said.
+        """
+        moment = time.monotonic()
+        if moment < self._next_look and not at_once:
+            return
+        self._next_look = moment + min(_LOOK_EVERY, self.every)
+        for kind, launches in self._by_kind().items():
+            cluster = registry.of_kind(kind)
+            if not cluster.missing():
+                self._look_after(cluster, launches, at_once or moment >= self._next_question)
+        if moment >= self._next_question:
+            self._next_question = moment + self.every
+
+    def _by_kind(self) -> Mapping[str, Sequence[Launch]]:
+        with self.database.read() as connection:
+            listed = [
+                *jobs.unsubmitted(connection, self.only),
+                *jobs.with_jobs(connection, self.only),
+            ]
+        by_kind: dict[str, list[Launch]] = defaultdict(list)
+        for launch in listed:
+            if registry.of_launch(launch) is not None:
+                by_kind[(launch.launcher or {})["kind"]].append(launch)
+        return by_kind
+
+    def _look_after(self, cluster: Cluster, launches: Sequence[Launch], is_due: bool) -> None:
+        try:
+            for launch in launches:
+                self._submit(cluster, launch, is_due)
+            watched = [launch for launch in launches if launch.job is not None]
+            if watched and (is_due or any(map(self._watch.is_urgent, watched))):
+                self._watch.look(cluster, watched)
+            self._last_said = ""
+        except (ClusterUnreachable, UntrustedHome) as error:
+            self._next_question = time.monotonic() + self.every
+            if error.what != self._last_said:
+                self._last_said = error.what
+                self._say(f"{error} Trying again.")
+
+    def _submit(self, cluster: Cluster, launch: Launch, is_due: bool) -> None:
+        facts = (self.database, self.config, cluster, launch, self.name)
+        if launch.job_state is None:
+            launch = submission.submit(*facts)
+        elif launch.job_state == SUBMITTING and launch.job is None and is_due:
+            launch = submission.resume(*facts)
+        else:
+            return
+        if launch.job is not None:
+            self._say(f"Launch {launch.id} is job {launch.job} of {jobs.cluster(launch)}")
+        elif launch.error:
+            self._say(f"Launch {launch.id} {launch.state}: {launch.error}")

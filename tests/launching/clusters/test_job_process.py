@@ -1,0 +1,102 @@
+"""The worker within a job: which launch it carries out at each start, and how the job ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from branchtrack import control
+from branchtrack.core.records import Launch
+from branchtrack.db import segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
+from branchtrack.errors import InvalidInput
+from branchtrack.launching.clusters import job_process
+from branchtrack.launching.clusters.job_files import INTERRUPTED
+from tests.launching.clusters.fake_cluster import FakeCluster
+
+Order = Callable[..., Launch]
+Claim = Callable[..., Launch]
+Look = Callable[[], None]
+
+
+def end(database: Database, launch: Launch, segment: str, state: str = "ended") -> None:
+    with database.transaction() as connection:
+        segments.end(connection, launch.segment_id, segment, actor="fake")
+        launches.move(connection, launch.id, state, "w")
+
+
+def test_the_first_start_has_the_launch_and_another_job_nothing(
+    on_slurm: Order, fake: FakeCluster, look: Look, database: Database
+) -> None:
+    launch = on_slurm("a")
+    # A job may begin before it is recorded.
+    assert (job_process.launch_of_job(database, launch.id, "9") or launch).id == launch.id
+    look()
+    assert (job_process.launch_of_job(database, launch.id, "1") or launch).id == launch.id
+    assert job_process.launch_of_job(database, launch.id, "2") is None
+
+
+def test_a_launch_of_the_homes_workers_is_refused(order: Order, database: Database) -> None:
+    with pytest.raises(InvalidInput):
+        job_process.launch_of_job(database, order("here").id, "1")
+
+
+def test_a_later_start_goes_on(
+    on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    again = job_process.launch_of_job(database, launch.id, "1")
+    assert again is not None and (again.retry_of, again.state) == (launch.id, "queued")
+    claim(again)
+    end(database, again, "finished")
+    assert job_process.launch_of_job(database, launch.id, "1") is None
+
+
+def test_where_it_runs_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
+    assert job_process.columns("1")["job_host"] == socket.gethostname()
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[01-02]")
+    assert job_process.columns("1")["job_host"] == "n[01-02]"
+
+
+@pytest.mark.parametrize(
+    "segment, state, was_signalled, code",
+    [
+        ("finished", "ended", False, 0),
+        ("finished", "ended", True, 0),
+        ("stopped", "ended", False, 0),
+        ("stopped", "ended", True, INTERRUPTED),
+        ("failed", "failed", True, 1),
+    ],
+)
+def test_a_job_ends_as_its_launch_did(
+    segment: str,
+    state: str,
+    was_signalled: bool,
+    code: int,
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    claim: Claim,
+    database: Database,
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    end(database, launch, segment, state)
+    assert job_process.exit_code(database, launch.id, was_signalled=was_signalled) == code
+
+
+def test_a_signal_before_training_leaves_the_launch_to_the_next_start(
+    on_slurm: Order, fake: FakeCluster, look: Look, database: Database
+) -> None:
+    launch = on_slurm("a")
+    look()
+    assert job_process.exit_code(database, launch.id, was_signalled=True) == INTERRUPTED
+    control.cancel_launch(database, launch.id, actor="ann")
+    assert job_process.exit_code(database, launch.id, was_signalled=True) == 0
