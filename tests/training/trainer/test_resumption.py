@@ -91,13 +91,20 @@ def test_a_batch_size_that_the_scripts_loader_does_not_follow_is_refused() -> No
 
 def test_the_position_is_resumed_where_the_node_was() -> None:
     resumed: list[Any] = []
-    position = SimpleNamespace(batch_size=4, resume=lambda *arguments: resumed.append(arguments[0]))
+    position = SimpleNamespace(
+        batch_size=4, divided=1, resume=lambda *arguments: resumed.append(arguments[0])
+    )
     trainer: Any = SimpleNamespace(_bt_position=position, _bt_script={})
     stored = {"epoch": 1, "batches": 2}
     node = base(loop={"data": stored})
     node.snapshot.state["rng"] = {}
     resumption.resume_position(trainer, node)
     assert resumed == [stored]
+    assert node.parts == {}
+    position.divided = 2
+    resumption.resume_position(trainer, node)
+    assert node.parts == {"data position": "divided anew among 2, before 1"}
+    del resumed[1:]
     resumption.resume_position(trainer, base("weights", loop={"data": stored}))
     assert len(resumed) == 1
 

@@ -300,7 +300,7 @@ def is_watched(watcher: int | None) -> bool:
     """Return whether the process that asked for this one is there: its parent, but for processes
     that a launcher of several has started.
     """
-    if watcher is None or os.getppid() == watcher:
+    if not watcher or os.getppid() == watcher:
         return True
     return group_size() is not None and processes.is_alive(watcher)
 
