@@ -38,7 +38,8 @@ def again(stored: Mapping[str, Any], now: int) -> dict[str, Any]:
     before = stored.get(KEY, 1)
     if before == now:
         return dict(stored)
-    counts = {name: -(-stored[name] * before // now) for name in ("batches", "samples")}
+    names = [name for name in ("batches", "samples") if name in stored]
+    counts = {name: -(-stored[name] * before // now) for name in names}
     return {**stored, **counts, KEY: now}
 
 
