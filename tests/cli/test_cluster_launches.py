@@ -23,7 +23,7 @@ Forked = tuple[Tree, list[Node]]
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """A cluster that stands for Slurm."""
     cluster = FakeCluster()
-    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda: cluster})
+    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda options: cluster})
     return cluster
 
 

@@ -97,6 +97,11 @@ def root_id(database: Database, launch: Launch) -> str:
 def sentence(launch: Launch, status: JobStatus) -> str:
     """Say what a cluster said of the end of a launch's job."""
     title = jobs.cluster(launch)
+    if status.state == UNKNOWN and status.reason:
+        return (
+            f"{status.reason} Its jobs end with it: job {status.job} and its worker are silent, "
+            "and nothing says how they ended."
+        )
     if status.state == UNKNOWN:
         return f"{title} does not know job {status.job} any more, and nothing says how it ended."
     where = f" on {status.host}" if status.host else ""
