@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import ray_for_tests
@@ -95,7 +98,7 @@ def test_five_launches_of_which_one_is_cancelled_end_right(shell: Shell, ray: Ra
     assert all(each["whole"] for each in shell.json("verify", "--all"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_job_that_others_stop_makes_a_node_and_one_that_is_gone_is_found(
     shell: Shell, ray: Ray
 ) -> None:
@@ -120,3 +123,23 @@ def test_a_job_that_others_stop_makes_a_node_and_one_that_is_gone_is_found(
     assert max(n["step"] for n in tree["nodes"] if n["branch"] == "stopped") >= 14
     refused = shell.command("resume", node, "--on", "ray", "--", "--num-gpu=1", code=2)
     assert "--num-cpus, --num-gpus, --memory" in refused
+
+
+@pytest.mark.timeout(600)
+def test_a_training_whose_script_is_killed_makes_a_node(shell: Shell, ray: Ray) -> None:
+    shell.variables["RAY_ADDRESS"] = ray.address
+    shell.train("patient_loop")
+    node = shell.node("patient", 10)
+    with working(shell):
+        shell.command("resume", node, "--on", "ray", "--detach", "--name", "killed", "--json")
+        (row,) = rows_until(shell, lambda rows: any(map(trains, rows)))
+        # As Ray does when the node of a job ends.
+        for process in psutil.process_iter(["cmdline"]):
+            if f"{row['launch']}.job.sh" in " ".join(process.info["cmdline"] or ()):
+                os.killpg(os.getpgid(process.pid), signal.SIGKILL)
+                break
+        rows_until(shell, lambda rows: not rows)
+    tree = shell.json("tree", "patient")
+    assert {b["name"]: b["status"] for b in tree["branches"]}["killed"] == "stopped"
+    assert max(n["step"] for n in tree["nodes"] if n["branch"] == "killed") >= 14
+    assert shell.json("audit", "patient", "--verify")["holds"]

@@ -41,8 +41,11 @@ def lose(database: Database, config: Config, launch: Launch, status: JobStatus) 
     """
     with database.read() as connection:
         launch = launches.get(connection, launch.id)
+        segment = segments.get(connection, launch.segment_id)
     why = sentence(launch, status)
     if launch.state != "queued":
+        # A training that has ended by itself has said how.
+        why = why if segment.ended_at is None else ""
         return endings.record(database, config, ACTOR, launch, None, why)
     if printed := job_files.last_lines(config, root_id(database, launch)):
         why = f"{why} Its script printed: {printed}"

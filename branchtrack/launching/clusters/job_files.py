@@ -60,19 +60,19 @@ fi
 def script(job: JobOrder, config: Config, launch_id: str, kind: str) -> str:
     """Return the text of the script of a launch's job on a cluster of a ``kind``."""
     command = [sys.executable, "-m", "branchtrack", "worker", "--launch", launch_id, "--job"]
-    begin, own_id, requeue = "", '"$SLURM_JOB_ID"', ""
+    begin, own_id, requeue, session = "", '"$SLURM_JOB_ID"', "", ""
     if kind == "ray":
         begin = _BEGIN.format(
             folder=shlex.quote(str(job.folder)), output=shlex.quote(str(job.output))
         )
-        own_id = shlex.quote(job.submission)
+        own_id, session = shlex.quote(job.submission), "setsid "
     elif "--requeue" in job.options:
         requeue = _REQUEUE.format(interrupted=INTERRUPTED)
     return _SCRIPT.format(
         launch=launch_id,
         environment=shlex.quote(str(_path(config, launch_id, "env"))),
         begin=begin,
-        command=f"{shlex.join(command)} {own_id}",
+        command=f"{session}{shlex.join(command)} {own_id}",
         requeue=requeue,
     )
 

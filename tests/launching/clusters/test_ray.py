@@ -166,18 +166,30 @@ def test_jobs_of_one_cluster_are_asked_for_in_one_question(
     assert client.asked == ["list"]
 
 
-def test_a_submission_that_nobody_recorded_is_found_by_its_id(
-    client: FakeClient, on_ray: Order, look: Callable[[], None], database: Database, config: Config
+@pytest.mark.parametrize("is_accepted", [True, False])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_submission_that_nobody_recorded_is_one_job(
+    is_accepted: bool,
+    is_listed: bool,
+    client: FakeClient,
+    on_ray: Order,
+    look: Callable[[], None],
+    database: Database,
+    config: Config,
+    shepherd: Shepherd,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     launch = on_ray("a", retries=1)
+    # Whoever submits is killed right before or after it does.
     with database.transaction() as connection:
-        assert jobs.begin(connection, launch, "gone:1:1")
-    Ray(ADDRESS).submit(job_files.write(config, launch))
-    with database.transaction() as connection:
-        jobs.take_over(connection, reread(database, launch), "me")
-    order = job_files.order(config, launch.id, [], 1)
-    assert Ray(ADDRESS).submit(order) == f"{job_name(launch.id)}-left-1"
-    assert len(client.jobs) == 1
+        assert jobs.begin(connection, launch, shepherd.name)
+    if is_accepted:
+        Ray(ADDRESS).submit(job_files.write(config, launch))
+    if not is_listed:
+        monkeypatch.setattr(client, "list_jobs", list)
+    look()
+    assert list(client.jobs) == [f"{job_name(launch.id)}-left-1"]
+    assert reread(database, launch).job == f"{job_name(launch.id)}-left-1"
 
 
 def test_a_launch_with_retries_gets_another_job_of_another_id(
@@ -237,4 +249,6 @@ def test_the_script_goes_to_its_folder_and_prints_into_its_log(config: Config) -
     order = job_files.order(config, "0a", [], None)
     text = job_files.script(order, config, "0a", "ray")
     assert f"exec >>{order.output}" in text and "--job branchtrack-0a" in text
+    # What kills the script's group leaves the worker time for a node.
+    assert "\nsetsid " in text
     assert "SLURM" not in text and "scontrol" not in text
