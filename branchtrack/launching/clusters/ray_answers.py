@@ -18,6 +18,7 @@ _STATES = {"SUCCEEDED": "COMPLETED", "STOPPED": "CANCELLED"}
 #: States of which its message says nothing more.
 _SELF_EVIDENT = frozenset(("RUNNING", "SUCCEEDED"))
 _LONGEST = 300
+_SYSTEM = re.compile(r"\[Errno -?\d+\] ([\w ,-]+)")
 _CODE = re.compile(r"status code (\d{3}): (.*)", re.DOTALL)
 
 
@@ -46,6 +47,8 @@ def by_name(jobs: Iterable[Any], names: Sequence[str]) -> Mapping[str, Sequence[
 
 def refusal(error: Exception) -> tuple[int, str]:
     """Return the HTTP status that an error of Ray's client tells of, 0 for none, and why."""
+    if system := _SYSTEM.search(str(error)):
+        return 0, system[1]
     matched = _CODE.search(str(error))
     code, text = (int(matched[1]), matched[2]) if matched else (0, str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip(" .")] or [

@@ -66,10 +66,8 @@ class Watch:
         for launch in watched:
             name = job_name(endings.root_id(self.database, launch))
             job, state, host = launch.job or "", launch.job_state or UNKNOWN, launch.job_host or ""
-            is_lost = is_gone and launch.state in ("starting", "running")
-            if is_lost and self._is_silent(launch):
-                status = JobStatus(job, name, UNKNOWN, host, why)
-                self._settle_lost(launch, status)
+            if is_gone and self._is_silent(launch):
+                self._settle_lost(launch, JobStatus(job, name, UNKNOWN, host, why))
             else:
                 self._record(launch, JobStatus(job, name, state, host, why))
 
@@ -93,7 +91,8 @@ class Watch:
 
     def _settle_lost(self, launch: Launch, status: JobStatus) -> None:
         self._record(launch, status)
-        endings.lose(self.database, self.config, launch, status)
+        if launch.state not in lifecycle.LAUNCH_ENDS:
+            endings.lose(self.database, self.config, launch, status)
         job_files.remove(self.config, endings.root_id(self.database, launch))
 
     def _record(self, launch: Launch, status: JobStatus) -> None:
@@ -101,7 +100,11 @@ class Watch:
             jobs.saw(connection, launch, status)
 
     def _is_silent(self, launch: Launch) -> bool:
-        """Return whether neither the worker nor the process of a launch gives a sign of life."""
+        """Return whether a launch that has begun, or ended, gives no sign of life."""
+        if launch.state == "queued":
+            return False
+        if launch.state in lifecycle.LAUNCH_ENDS:
+            return True
         with self.database.read() as connection:
             heard = workers.heard_of(connection, workers.SILENT_AFTER)
             segment = segments.get(connection, launch.segment_id)

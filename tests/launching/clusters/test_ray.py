@@ -215,9 +215,10 @@ def test_the_launches_of_a_cluster_that_is_gone_end_with_that_sentence(
     shepherd: Shepherd,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waiting, begun = on_ray("a"), on_ray("b")
+    waiting, begun, cancelled = on_ray("a"), on_ray("b"), on_ray("c")
     look()
     claim(begun, trains=False)
+    control.cancel_launch(database, cancelled.id, actor="ann")
     client.error = ConnectionError("Failed to connect")
     look()
     assert reread(database, begun).state == "starting"
@@ -227,6 +228,7 @@ def test_the_launches_of_a_cluster_that_is_gone_end_with_that_sentence(
     lost = reread(database, begun)
     assert lost.state == "failed" and lost.job_state == "UNKNOWN"
     assert f"Ray at {ADDRESS} does not answer" in (lost.error or "")
+    assert reread(database, cancelled).job_state == "UNKNOWN"
     # What has not begun is judged once somebody answers.
     assert reread(database, waiting).state == "queued"
 

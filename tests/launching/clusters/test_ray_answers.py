@@ -55,4 +55,6 @@ def test_errors_are_told_by_their_status_and_last_line() -> None:
     traceback = f"{failed} 400: Traceback (most recent call last):\n  x\nValueError: no.\n."
     assert ray_answers.refusal(RuntimeError(f"{failed} 404: No.")) == (404, "No")
     assert ray_answers.refusal(RuntimeError(traceback)) == (400, "no")
+    refused = 'Max retries (Caused by New("HTTP: [Errno 111] Connection refused"))'
+    assert ray_answers.refusal(OSError(refused)) == (0, "Connection refused")
     assert ray_answers.refusal(ConnectionError("gone")) == (0, "gone")
