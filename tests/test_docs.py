@@ -28,6 +28,8 @@ OTHER_FOLDERS = {".branchtrack", "store", "~/.config/branchtrack"}
 OTHER_OPTIONS = {"--api-key", "--continue"}
 #: Options of sbatch.
 OTHER_OPTIONS |= set("--partition --gres --time --signal --requeue --wrap --array".split())
+#: Options of jobs on Ray.
+OTHER_OPTIONS |= set("--address --num-cpus --num-gpus --memory --resources".split())
 #: Variables of the project's own tests.
 TEST_VARIABLES = {"BRANCHTRACK_TEST_SIGNALS"}
 #: Settings that are named by what they belong to, and placeholders.

@@ -28,7 +28,7 @@ _EVERY = 3.0
 on_option = click.option(
     "--on",
     metavar="LAUNCHER",
-    help="Have a cluster train: a profile (`branchtrack launcher list`) or slurm; the words "
+    help="Have a cluster train: a profile (`branchtrack launcher list`) or slurm or ray; the words "
     "after -- are options for its jobs.",
 )
 
@@ -43,12 +43,16 @@ def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
     if on is None:
         return None
     from branchtrack.control.launchers import profiles
+    from branchtrack.core.launchers import ray_options
     from branchtrack.launching.clusters import registry
 
     options = click.get_current_context().meta.get(JOB_OPTIONS, [])
     with database.read() as connection:
         launcher = profiles.resolved(connection, on, options)
-    registry.check_here(launcher["kind"], on)
+    cluster = registry.check_here(launcher["kind"], on, launcher["options"])
+    if launcher["kind"] == "ray":
+        # A variable of this shell may have named the cluster; workers have others.
+        launcher["options"] = ray_options.with_address(launcher["options"], cluster.where)
     return launcher
 
 
@@ -59,8 +63,8 @@ def job_preview(line: CommandLine, launcher: dict[str, Any] | None) -> dict[str,
     from branchtrack.launching.clusters import job_files, registry
 
     order = job_files.order(line.config, job_files.PREVIEW, launcher["options"])
-    script = job_files.script(line.config, job_files.PREVIEW, launcher["options"])
-    command = registry.of_kind(launcher["kind"]).command(order)
+    script = job_files.script(order, line.config, job_files.PREVIEW, launcher["kind"])
+    command = registry.of_kind(launcher["kind"], launcher["options"]).command(order)
     return {"job": {"launcher": launcher["name"], "command": command, "script": script}}
 
 

@@ -11,9 +11,10 @@ from branchtrack.core.records import Node
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.launching.clusters import registry
+from branchtrack.launching.clusters import ray, registry
 from tests.cli.conftest import Call, train_here
 from tests.launching.clusters.fake_cluster import FakeCluster
+from tests.launching.clusters.fake_ray import FakeClient
 from tests.trees_for_tests import Tree
 
 Forked = tuple[Tree, list[Node]]
@@ -23,7 +24,7 @@ Forked = tuple[Tree, list[Node]]
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """A cluster that stands for Slurm."""
     cluster = FakeCluster()
-    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda: cluster})
+    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda options: cluster})
     return cluster
 
 
@@ -106,4 +107,59 @@ def test_bad_input_is_refused_before_anything_is_made(
     monkeypatch.setenv("PATH", str(Path("/nowhere")))
     absent = call("resume", trained, "--on", "slurm", "--json")
     assert absent.code == 2 and "has no sbatch" in absent.json["error"]["what"]
+    assert ordered(sqlite_database) == []
+
+
+@pytest.fixture
+def job_api(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    """The job API of every Ray, as this machine reaches it."""
+    client = FakeClient()
+    monkeypatch.setattr(ray, "_connect", lambda address: client)
+    monkeypatch.setattr(ray, "find_spec", lambda name: name)
+    for name in ray.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return client
+
+
+def test_a_dry_run_for_ray_shows_the_job(
+    call: Call, trained: str, job_api: FakeClient, sqlite_database: Database
+) -> None:
+    order = ("resume", trained, "--on", "ray", "--dry-run", "--set", "lr=0.1")
+    options = ("--address=http://head:8265", "--num-gpus", "1")
+    shown = call(*order, "--", *options)
+    assert shown.code == 0 and "ray job submit --address=http://head:8265" in shown.out
+    job = call(*order, "--json", "--", *options).json["job"]
+    assert "--submission-id=branchtrack-LAUNCH" in job["command"]
+    assert "--entrypoint-num-gpus=1" in job["command"]
+    assert "--job branchtrack-LAUNCH" in job["script"]
+    assert ordered(sqlite_database) == [] and not job_api.orders
+
+
+def test_a_profile_of_ray_and_a_variable_name_the_cluster(
+    call: Call,
+    trained: str,
+    job_api: FakeClient,
+    sqlite_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call("launcher", "add", "ray-gpu", "--kind", "ray", "--", "--num-gpus=1")
+    monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
+    answered = call("resume", trained, "--on", "ray-gpu", "--detach", "--json").json
+    assert answered["where"] == f"Ray job branchtrack-{answered['launch']}: PENDING"
+    (launch,) = ordered(sqlite_database)
+    assert launch.launcher["options"] == ["--address=http://head:8265", "--num-gpus=1"]
+    assert job_api.orders[0]["entrypoint_num_gpus"] == 1
+
+
+def test_bad_input_for_ray_is_refused_with_the_way_out(
+    call: Call, trained: str, job_api: FakeClient, sqlite_database: Database
+) -> None:
+    order = ("resume", trained, "--on", "ray", "--json", "--")
+    unknown = call(*order, "--num-gpu=1")
+    assert unknown.code == 2 and "--num-gpus, --memory" in str(unknown.json["error"])
+    nowhere = call(*order, "--num-gpus=1")
+    assert nowhere.code == 2 and "--address=http://HOST:8265" in nowhere.json["error"]["what"]
+    assert call("launcher", "add", "r", "--kind", "ray", "--", "--gres=gpu:1").code == 2
+    job_api.error = ConnectionError("Failed to connect")
+    assert call(*order, "--address=http://head:8265").code == 1
     assert ordered(sqlite_database) == []

@@ -146,6 +146,7 @@ def resume(
                  --set lr_scheduler_type=linear max_steps=+50
              branchtrack resume 3fa9 --without-change
              branchtrack resume 3fa9 --on slurm --set lr=1e-4 -- --partition=main --gres=gpu:1
+             branchtrack resume 3fa9 --on ray -- --address=http://HOST:8265 --num-gpus=1
     """
     if lists:
         list_settings(line, node, as_json)

@@ -204,8 +204,8 @@ def worker(
 
     After Ctrl-C or SIGTERM it starts no more; processes that train make a node each and end, and
     what had not begun to train is queued again. Again, and they are killed. From a home that is not
-    trusted nothing is started, and it exits with 2. Where Slurm's commands are, it also submits
-    the launches that are for Slurm, and looks after their jobs.
+    trusted nothing is started, and it exits with 2. It also submits the launches
+    that are for clusters which can be reached from here, and looks after their jobs.
 
     \b
     Example: branchtrack worker --slots 2 --labels gpu
@@ -243,6 +243,7 @@ def _work_in_job(
     from branchtrack.launching.clusters import job_process
 
     with signals(in_job=True) as came:
+        job_process.end_with_parent()
         launch = job_process.launch_of_job(database, launch_id, job)
         if launch is None:
             echo(f"Nothing is left to be done for launch {launch_id} in job {job}.", err=True)

@@ -5,6 +5,7 @@ A job's state is kept in the cluster's own word.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ OVER = frozenset(
     f"TIMEOUT {UNKNOWN}".split()
 )
 _PREFIX = "branchtrack-"
+_SUBMISSION = re.compile(rf"({_PREFIX}\w+)-left-\d+")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,20 @@ class JobStatus:
 def job_name(launch_id: str) -> str:
     """Return the name of the job of a launch, by which it is found whoever submitted it."""
     return f"{_PREFIX}{launch_id}"
+
+
+def submission_id(name: str, retries: int | None) -> str:
+    """Return the id of a job whose cluster takes ours: one for each submission of a launch.
+
+    ``name`` is the job's name, ``retries`` how many more are left after this one, if any are given.
+    """
+    return name if retries is None else f"{name}-left-{retries}"
+
+
+def name_of_submission(submission: str) -> str:
+    """Return the name of the job that a `submission_id` is of; another text stays as it is."""
+    matched = _SUBMISSION.fullmatch(submission)
+    return matched[1] if matched else submission
 
 
 def is_open(job_state: str | None) -> bool:

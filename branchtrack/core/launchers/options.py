@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from branchtrack.core.launchers import ray_options
 from branchtrack.errors import InvalidInput
 
 #: The most options of a job, and characters of each.
@@ -44,6 +45,9 @@ def checked(kind: str, options: Sequence[str]) -> list[str]:
     if len(options) > _MOST:
         raise InvalidInput(field, f"{len(options)} options", f"at most {_MOST}")
     joined = _joined(field, options)
+    if kind == "ray":
+        ray_options.parsed(joined)
+        return joined
     for option in joined:
         _check(field, option)
     return joined

@@ -15,10 +15,10 @@ from branchtrack.core.names import valid_name
 from branchtrack.errors import InvalidInput
 
 #: The kinds of clusters by name, as people call them.
-TITLES = {"slurm": "Slurm"}
+TITLES = {"ray": "Ray", "slurm": "Slurm"}
 KINDS = tuple(TITLES)
 #: Names that mean something else where a profile is named.
-_RESERVED = (*KINDS, "ray", "local", "worker", "workers")
+_RESERVED = (*KINDS, "local", "worker", "workers")
 
 
 @dataclass(frozen=True)

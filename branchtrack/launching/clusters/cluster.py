@@ -18,7 +18,8 @@ from branchtrack.core.launchers.jobs import JobStatus
 class JobOrder:
     """A job to be submitted: its ``name``, the options of its launcher, its ``script``, its output.
 
-    ``folder`` is where it begins.
+    ``folder`` is where it begins. ``submission`` names this one submission of the launch, for
+    clusters that take an id.
     """
 
     name: str
@@ -26,6 +27,7 @@ class JobOrder:
     script: Path
     output: Path
     folder: Path
+    submission: str
 
 
 class Cluster(Protocol):
@@ -34,6 +36,14 @@ class Cluster(Protocol):
     @property
     def kind(self) -> str:
         """The name of the kind."""
+
+    @property
+    def where(self) -> str:
+        """Which of several clusters of its kind it is: an address; empty if there is one only."""
+
+    @property
+    def takes_jobs_along(self) -> bool:
+        """Whether its jobs are gone once it is."""
 
     def missing(self) -> str:
         """Return in a sentence what is missing here to reach it; empty if nothing is."""

@@ -41,11 +41,14 @@ def lose(database: Database, config: Config, launch: Launch, status: JobStatus) 
     """
     with database.read() as connection:
         launch = launches.get(connection, launch.id)
+        segment = segments.get(connection, launch.segment_id)
     if launch.job != status.job:
         # Another was faster, and has submitted it again.
         return launch
     why = sentence(launch, status)
     if launch.state != "queued":
+        # A training that has ended by itself has said how.
+        why = why if segment.ended_at is None else ""
         return endings.record(database, config, ACTOR, launch, None, why)
     if printed := job_files.last_lines(config, root_id(database, launch)):
         why = f"{why} Its script printed: {printed}"
@@ -100,6 +103,11 @@ def root_id(database: Database, launch: Launch) -> str:
 def sentence(launch: Launch, status: JobStatus) -> str:
     """Say what a cluster said of the end of a launch's job."""
     title = jobs.cluster(launch)
+    if status.state == UNKNOWN and status.reason:
+        return (
+            f"{status.reason} Its jobs end with it: job {status.job} and its worker are silent, "
+            "and nothing says how they ended."
+        )
     if status.state == UNKNOWN:
         return f"{title} does not know job {status.job} any more, and nothing says how it ended."
     where = f" on {status.host}" if status.host else ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from branchtrack.config import Config
-from branchtrack.core.launchers.jobs import job_name
+from branchtrack.core.launchers.jobs import job_name, submission_id
 from branchtrack.core.records import Launch
 from branchtrack.launching.clusters.cluster import JobOrder
 
@@ -31,7 +31,7 @@ _SCRIPT = """\
 #!/bin/bash
 # The job of launch {launch} of branchtrack.
 . {environment}
-worker= warned=
+{begin}worker= warned=
 forward() {{ [ -z "$worker" ] || kill -s "$1" "$worker" 2>/dev/null; }}
 trap 'warned=1; forward USR1' USR1 USR2
 trap 'forward TERM' TERM INT
@@ -44,6 +44,10 @@ wait "$worker" 2>/dev/null; last=$?
 [ "$last" = 127 ] || code=$last
 {requeue}exit "$code"
 """
+#: Where Slurm begins by itself, and what the cluster would show to whoever sees its dashboard.
+_BEGIN = """\
+cd {folder} && exec >>{output} 2>&1 || exit 1
+"""
 #: A job that may run again asks for it before its time is over: its launch goes on then. So does
 #: one whose worker had no handler for the signal yet.
 _REQUEUE = """\
@@ -53,26 +57,37 @@ fi
 """
 
 
-def script(config: Config, launch_id: str, options: Sequence[str]) -> str:
-    """Return the text of the script of a launch's job."""
+def script(job: JobOrder, config: Config, launch_id: str, kind: str) -> str:
+    """Return the text of the script of a launch's job on a cluster of a ``kind``."""
     command = [sys.executable, "-m", "branchtrack", "worker", "--launch", launch_id, "--job"]
-    requeue = _REQUEUE.format(interrupted=INTERRUPTED) if "--requeue" in options else ""
+    begin, own_id, requeue, session = "", '"$SLURM_JOB_ID"', "", ""
+    if kind == "ray":
+        begin = _BEGIN.format(
+            folder=shlex.quote(str(job.folder)), output=shlex.quote(str(job.output))
+        )
+        own_id, session = shlex.quote(job.submission), "setsid "
+    elif "--requeue" in job.options:
+        requeue = _REQUEUE.format(interrupted=INTERRUPTED)
     return _SCRIPT.format(
         launch=launch_id,
         environment=shlex.quote(str(_path(config, launch_id, "env"))),
-        command=shlex.join(command) + ' "$SLURM_JOB_ID"',
+        begin=begin,
+        command=f"{session}{shlex.join(command)} {own_id}",
         requeue=requeue,
     )
 
 
-def order(config: Config, launch_id: str, options: Sequence[str]) -> JobOrder:
-    """Return the job of a launch as it is submitted."""
+def order(
+    config: Config, launch_id: str, options: Sequence[str], retries: int | None = None
+) -> JobOrder:
+    """Return the job of a launch as it is submitted, with ``retries`` left after it, if any."""
     return JobOrder(
         name=job_name(launch_id),
         options=options,
         script=_path(config, launch_id, "sh"),
         output=output(config, launch_id),
         folder=config.home.resolve(),
+        submission=submission_id(job_name(launch_id), retries),
     )
 
 
@@ -82,10 +97,10 @@ def write(config: Config, launch: Launch) -> JobOrder:
     Raises:
         HomeError: the home cannot be written.
     """
-    options = (launch.launcher or {}).get("options", [])
+    launcher = launch.launcher or {}
     config.make_home()
-    job = order(config, launch.id, options)
-    _write(job.script, script(config, launch.id, options))
+    job = order(config, launch.id, launcher.get("options", []), launch.retries)
+    _write(job.script, script(job, config, launch.id, launcher.get("kind", "")))
     lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(config).items()]
     _write(_path(config, launch.id, "env"), "\n".join(lines) + "\n")
     return job

@@ -7,7 +7,10 @@ requeued it. Each time it goes on where its launch was left.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
+import time
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
@@ -23,6 +26,22 @@ from branchtrack.launching.clusters.watch import current
 def columns(job: str) -> dict[str, str | None]:
     """Return the columns of a launch that this job, on this machine, carries out."""
     return jobs.of_claim(job, os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname())
+
+
+def end_with_parent(every: float = 1.0) -> None:
+    """Have this process sent SIGTERM once the one that started it, the job's script, is gone.
+
+    Ray kills a script whose node or cluster ends, and not what has a session of its own: so there
+    is time for a node.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="branchtrack-parent", daemon=True).start()
 
 
 def launch_of_job(database: Database, launch_id: str, job: str) -> Launch | None:

@@ -7,8 +7,7 @@ It does nothing, and asks nothing, as long as there is no such launch.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from branchtrack.config import Config
 from branchtrack.core.launchers.jobs import SUBMITTING
@@ -23,6 +22,8 @@ from branchtrack.launching.clusters.watch import Watch
 #: Seconds between two questions to a cluster, and between two looks at the launches of the home.
 EVERY = 10.0
 _LOOK_EVERY = 1.0
+#: Seconds without any answer after which a cluster that takes its jobs along counts as gone.
+GONE_AFTER = 40.0
 
 
 class Shepherd:
@@ -46,6 +47,7 @@ class Shepherd:
         self._say, self._last_said = say, ""
         self._watch = Watch(database, config)
         self._next_look = self._next_question = 0.0
+        self._silent_since: dict[tuple[str, str], float] = {}
 
     def look(self, *, at_once: bool = False) -> None:
         """Do what is due; ``at_once`` also what is not.
@@ -57,38 +59,51 @@ class Shepherd:
         if moment < self._next_look and not at_once:
             return
         self._next_look = moment + min(_LOOK_EVERY, self.every)
-        for kind, launches in self._by_kind().items():
-            cluster = registry.of_kind(kind)
+        is_due = at_once or moment >= self._next_question
+        clusters = self._by_cluster()
+        present = {(cluster.kind, cluster.where) for cluster, _ in clusters}
+        self._silent_since = {k: t for k, t in self._silent_since.items() if k in present}
+        for cluster, launches in clusters:
             if not cluster.missing():
-                self._look_after(cluster, launches, at_once or moment >= self._next_question)
+                self._look_after(cluster, launches, is_due)
         if moment >= self._next_question:
             self._next_question = moment + self.every
 
-    def _by_kind(self) -> Mapping[str, Sequence[Launch]]:
+    def _by_cluster(self) -> Sequence[tuple[Cluster, Sequence[Launch]]]:
         with self.database.read() as connection:
             listed = [
                 *jobs.unsubmitted(connection, self.only),
                 *jobs.with_jobs(connection, self.only),
             ]
-        by_kind: dict[str, list[Launch]] = defaultdict(list)
+        clusters: dict[tuple[str, str], tuple[Cluster, list[Launch]]] = {}
         for launch in listed:
-            if registry.of_launch(launch) is not None:
-                by_kind[(launch.launcher or {})["kind"]].append(launch)
-        return by_kind
+            if (cluster := registry.of_launch(launch)) is not None:
+                clusters.setdefault((cluster.kind, cluster.where), (cluster, []))[1].append(launch)
+        return list(clusters.values())
 
     def _look_after(self, cluster: Cluster, launches: Sequence[Launch], is_due: bool) -> None:
+        watched = [launch for launch in launches if launch.job is not None]
         try:
             for launch in launches:
                 self._submit(cluster, launch, is_due)
-            watched = [launch for launch in launches if launch.job is not None]
             if watched and (is_due or any(map(self._watch.is_urgent, watched))):
                 self._watch.look(cluster, watched)
+            if is_due:
+                self._silent_since.pop((cluster.kind, cluster.where), None)
             self._last_said = ""
         except (ClusterUnreachable, UntrustedHome) as error:
             self._next_question = time.monotonic() + self.every
+            if isinstance(error, ClusterUnreachable):
+                self._miss(cluster, watched, error.what)
             if error.what != self._last_said:
                 self._last_said = error.what
                 self._say(f"{error} Trying again.")
+
+    def _miss(self, cluster: Cluster, watched: Sequence[Launch], why: str) -> None:
+        now = time.monotonic()
+        since = self._silent_since.setdefault((cluster.kind, cluster.where), now)
+        if cluster.takes_jobs_along:
+            self._watch.miss(watched, why, is_gone=now - since > GONE_AFTER)
 
     def _submit(self, cluster: Cluster, launch: Launch, is_due: bool) -> None:
         facts = (self.database, self.config, cluster, launch, self.name)

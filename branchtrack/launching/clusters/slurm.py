@@ -27,6 +27,8 @@ class Slurm:
     """The Slurm cluster that this machine's commands reach."""
 
     kind = "slurm"
+    where = ""
+    takes_jobs_along = False
 
     def missing(self) -> str:
         """Return in a sentence what is missing here to reach it; empty if nothing is."""

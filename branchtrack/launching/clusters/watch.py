@@ -15,8 +15,9 @@ from branchtrack.config import Config
 from branchtrack.core import lifecycle
 from branchtrack.core.launchers.jobs import UNKNOWN, JobStatus, is_open, job_name
 from branchtrack.core.records import Launch
+from branchtrack.db import segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import jobs, launches
+from branchtrack.db.orders import jobs, launches, workers
 from branchtrack.errors import IllegalTransition, InvalidInput
 from branchtrack.launching.children import GRACE
 from branchtrack.launching.clusters import endings, job_files
@@ -61,14 +62,27 @@ class Watch:
         with self.database.read() as connection:
             return launches.get(connection, launch.id).job == launch.job
 
+    def miss(self, watched: Sequence[Launch], why: str, *, is_gone: bool) -> None:
+        """Record of launches why nothing is known of their jobs.
+
+        If the cluster ``is_gone``, and its jobs with it, those end whose worker and process are
+        silent, too; what waits for a start is judged once the cluster answers.
+        """
+        for launch in watched:
+            name = job_name(endings.root_id(self.database, launch))
+            job, state, host = launch.job or "", launch.job_state or UNKNOWN, launch.job_host or ""
+            if is_gone and self._is_silent(launch):
+                self._settle_lost(launch, JobStatus(job, name, UNKNOWN, host, why))
+            else:
+                self._record(launch, JobStatus(job, name, state, host, why))
+
     def is_urgent(self, launch: Launch) -> bool:
         """Return whether a launch was cancelled whose job goes on, and was not asked to end."""
         is_cancelled = launch.cancel is not None and launch.job is not None
         return is_cancelled and is_open(launch.job_state) and launch.id not in self._asked_at
 
     def _settle(self, cluster: Cluster, launch: Launch, status: JobStatus) -> None:
-        with self.database.transaction() as connection:
-            jobs.saw(connection, launch, status)
+        self._record(launch, status)
         has_ended = launch.state in lifecycle.LAUNCH_ENDS
         if status.is_over:
             if not has_ended:
@@ -79,6 +93,28 @@ class Watch:
             self._end(cluster, launch, status)
         elif status.is_waiting and launch.state != "queued":
             self._run_again(launch)
+
+    def _settle_lost(self, launch: Launch, status: JobStatus) -> None:
+        self._record(launch, status)
+        if launch.state not in lifecycle.LAUNCH_ENDS:
+            endings.lose(self.database, self.config, launch, status)
+        job_files.remove(self.config, endings.root_id(self.database, launch))
+
+    def _record(self, launch: Launch, status: JobStatus) -> None:
+        with self.database.transaction() as connection:
+            jobs.saw(connection, launch, status)
+
+    def _is_silent(self, launch: Launch) -> bool:
+        """Return whether a launch that has begun, or ended, gives no sign of life."""
+        if launch.state == "queued":
+            return False
+        if launch.state in lifecycle.LAUNCH_ENDS:
+            return True
+        with self.database.read() as connection:
+            heard = workers.heard_of(connection, workers.SILENT_AFTER)
+            segment = segments.get(connection, launch.segment_id)
+        is_heard = any(row.name == launch.worker for row in heard)
+        return not is_heard and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE
 
     def _run_again(self, launch: Launch) -> None:
         # Another was faster, or its process is still heard of: the next look comes soon.

@@ -45,7 +45,7 @@ def test_the_shell_names_a_profile_or_a_kind_with_more_options(sqlite_database: 
         assert profiles.resolved(connection, "slurm", ["-H"])["options"] == ["-H"]
         with pytest.raises(InvalidInput) as caught:
             profiles.resolved(connection, "tpu")
-        assert caught.value.allowed == "gpu, slurm"
+        assert caught.value.allowed == "gpu, ray, slurm"
         with pytest.raises(InvalidInput):
             profiles.resolved(connection, "gpu", ["train.sh"])
 

@@ -29,4 +29,4 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
     assert profiles.valid_kind("slurm") == "slurm"
     with pytest.raises(InvalidInput) as caught:
         profiles.valid_kind("pbs")
-    assert caught.value.allowed == "slurm"
+    assert caught.value.allowed == "ray, slurm"

@@ -73,7 +73,7 @@ def now(database: Database) -> Callable[[Launch], Launch]:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """A cluster that stands for Slurm."""
     cluster = FakeCluster()
-    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda: cluster})
+    monkeypatch.setattr(registry, "_CLUSTERS", {"slurm": lambda options: cluster})
     return cluster
 
 

@@ -15,6 +15,8 @@ class FakeCluster:
     """Jobs by id; ``lists`` says whether they are listed, ``knows`` whether their fate is known."""
 
     kind: str = "slurm"
+    where: str = ""
+    takes_jobs_along: bool = False
     submitted: dict[str, JobStatus] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     lists: bool = True

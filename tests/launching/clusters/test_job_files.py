@@ -113,7 +113,7 @@ def test_the_script_passes_signals_on_waits_and_ends_as_its_worker(
     for name, text in (("scontrol", 'echo "$@"'), ("sleep", "exit 0")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o700)
-    text = job_files.script(config, "a", options)
+    text = job_files.script(job_files.order(config, "a", options), config, "a", "slurm")
     text = text.replace("-m branchtrack", str(tmp_path / "worker.py"))
     (config.logs / "a.job.env").write_text(f"export ENDS={code}\n")
     with subprocess.Popen(

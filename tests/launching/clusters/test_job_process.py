@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from branchtrack import control
+from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
@@ -16,6 +20,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.launching.clusters import job_process
 from branchtrack.launching.clusters.job_files import INTERRUPTED
 from tests.launching.clusters.fake_cluster import FakeCluster
+from tests.launching.helpers import environment, wait_until
 
 Order = Callable[..., Launch]
 Claim = Callable[..., Launch]
@@ -100,3 +105,34 @@ def test_a_signal_before_training_leaves_the_launch_to_the_next_start(
     assert job_process.exit_code(database, launch.id, was_signalled=True) == INTERRUPTED
     control.cancel_launch(database, launch.id, actor="ann")
     assert job_process.exit_code(database, launch.id, was_signalled=True) == 0
+
+
+#: A script that starts what ends with it, and is killed.
+PARENT = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
+os.kill(os.getpid(), 9)
+"""
+CHILD = """
+import signal, sys, time
+from pathlib import Path
+from branchtrack.launching.clusters import job_process
+def ends(number, frame):
+    Path({path!r}).write_text("SIGTERM")
+    sys.exit()
+signal.signal(signal.SIGTERM, ends)
+job_process.end_with_parent(0.05)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_whose_script_is_gone_is_told_to_end(config: Config, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    child = CHILD.format(path=str(said))
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT, child], env=environment(config), timeout=60
+    )
+    assert done.returncode == -9
+    wait_until(lambda: said.exists() and said.read_text() == "SIGTERM")

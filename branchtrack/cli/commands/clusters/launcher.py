@@ -25,17 +25,18 @@ def launcher() -> None:
 
 @launcher.command()
 @click.argument("name")
-@click.option("--kind", required=True, metavar="KIND", help="The kind of cluster: slurm.")
+@click.option("--kind", required=True, metavar="KIND", help="The kind of cluster: slurm or ray.")
 @click.argument("options", nargs=-1, metavar="-- [OPTIONS]")
 @json_option
 @pass_command_line
 def add(
     line: CommandLine, /, name: str, kind: str, options: tuple[str, ...], as_json: bool
 ) -> None:
-    """Add a profile of that NAME; the words after -- are options of sbatch. Only an admin may.
+    """Add a profile of that NAME; the words after -- are options of its jobs. Only an admin may.
 
     \b
     Example: branchtrack launcher add gpu --kind slurm -- --partition=main --gres=gpu:1 --requeue
+             branchtrack launcher add ray-gpu --kind ray -- --address=http://HOST:8265 --num-gpus=1
     """
     from branchtrack.control.launchers import profiles
 
