@@ -11,6 +11,9 @@ says how rank 1 behaves:
     raises     raises an error at update 5
     leaves     ends without a word at update 5
     measures   evaluates alone, for long, at update 5
+    ends       ends its loop at update 5
+    differs    declares another value of a setting
+    breaks     raises an error in each evaluation, in which rank 0 waits for it
 """
 
 from __future__ import annotations
@@ -197,12 +200,21 @@ def live(kind: str, case: str, folder: Path) -> None:
     data = Points("nothing", 44)
     loader = DataLoader(data, 4, sampler=DistributedSampler(data))
     actions = {"count": lambda: 1 // (1 - rank)}
+
+    def evaluate() -> dict[str, float]:
+        if rank == 1 and case == "breaks":
+            raise RuntimeError("rank 1 has nothing to evaluate")
+        dist.barrier()
+        return {"eval_loss": 1.0}
+
     run = branchtrack.start(
         "ranked",
         model=model,
         optimizer=optimizer,
         data=loader,
         actions=actions,
+        evaluate=evaluate,
+        settings={"own": float(rank if case == "differs" else 0)},
         save_steps=5,
         max_steps=10_000,
     )
@@ -218,7 +230,7 @@ def live(kind: str, case: str, folder: Path) -> None:
         run.log(loss=loss.item())
         run.log(own_loss=loss.item(), rank="all")
         time.sleep(0.02)
-        if run.step():
+        if run.step() or (rank == 1 and case == "ends" and run.step_number == 5):
             break
     run.finish()
 

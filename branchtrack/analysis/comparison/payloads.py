@@ -140,6 +140,9 @@ def surroundings(several: SideBySide, documents: Mapping[str, str]) -> list[Row]
     """
     digests = _package_digests(several)
     listed = several.environment()
+    if all(digests):
+        # What is installed is known: that one process has imported less says nothing.
+        listed = [row for row in listed if not _is_imported_by_some(row)]
     if len({*digests} - {""}) < 2:
         return listed
     packages = rows([_packages(documents.get(digest[: texts.BEGINNING], "")) for digest in digests])
@@ -147,6 +150,10 @@ def surroundings(several: SideBySide, documents: Mapping[str, str]) -> list[Row]
     known = [bool(digest) for digest in digests]
     differing = (row for row in packages if len({*compress(row.values, known)}) > 1)
     return listed + [row for row in differing if row.name not in names]
+
+
+def _is_imported_by_some(row: Row) -> bool:
+    return row.name.startswith("package ") and None in row.values
 
 
 def _compositions(several: SideBySide) -> list[Any]:

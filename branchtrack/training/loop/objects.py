@@ -139,9 +139,11 @@ def bare(wrapped: Any, name: str) -> Any:
 
 
 def _check_schedulers(optimizer: Any, scheduler: Any) -> None:
+    allowed = "None, or a dict of schedulers by the names of their optimizers"
+    if isinstance(optimizer, dict) and not isinstance(scheduler, Mapping | None):
+        raise InvalidInput("scheduler", scheduler, allowed)
     if isinstance(optimizer, dict):
         pairs = [(optimizer.get(name), candidate) for name, candidate in (scheduler or {}).items()]
-        allowed = "None, or a dict of schedulers by the names of their optimizers"
     else:
         pairs = [] if scheduler is None else [(optimizer, scheduler)]
         allowed = "None, or a scheduler of the optimizer"

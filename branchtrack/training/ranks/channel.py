@@ -177,7 +177,7 @@ class Channel:
         """Return why a rank does not answer any more; empty while it may."""
         left = self.peek(f"left/{rank}")
         if left is not None:
-            return "it has left the training" + (f": {left['why']}" if left["why"] else "")
+            return left["why"].rstrip(".") or "it has left the training"
         return "" if rank == self.rank else self._silence(rank)
 
     def leave(self, why: str = "", *, failed: bool = False) -> None:
@@ -242,7 +242,7 @@ def lost(rank: int, why: str) -> RankLost:
 
 def _storeless(error: Exception) -> RankLost:
     return RankLost(
-        f"The ranks of this training cannot reach each other any more: {error}",
+        f"The ranks of this training cannot reach each other any more: {error}.",
         safe="All nodes so far are safe.",
         fix="`branchtrack continue` goes on from the newest node.",
         rank=None,

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 #: What ``fully_shard`` puts before the name of a model's class.
 SHARDED = "FSDP"
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A replicated model: whether its wrapper finds parameters that an update does not use, and the
+    ids of the parameters that it averages.
+    """
+
+    finds_unused: bool
+    averaged: frozenset[int]
+
+
+_replicas: weakref.WeakKeyDictionary[torch.nn.Module, Replica] = weakref.WeakKeyDictionary()
 
 
 def group_rank() -> int:
@@ -22,10 +39,23 @@ def group_size() -> int | None:
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the model that a DistributedDataParallel replicates; any other as it is."""
+    """Return the model that a DistributedDataParallel replicates; any other as it is.
+
+    What the wrapper can do is remembered, see `replicas`.
+    """
     while isinstance(model, DistributedDataParallel):
-        model = model.module
+        wrapper, model = model, model.module
+        if model not in _replicas:
+            averaged = frozenset(id(p) for p in model.parameters() if p.requires_grad)
+            _replicas[model] = Replica(wrapper.find_unused_parameters, averaged)
     return model
+
+
+def replicas(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, Replica]]:
+    """Yield the replicated models that a model is, or has as its parts."""
+    for candidate in (model, *model.children()) if _replicas else ():
+        if candidate in _replicas:
+            yield candidate, _replicas[candidate]
 
 
 def is_sharded(module: torch.nn.Module) -> bool:

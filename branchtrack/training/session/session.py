@@ -139,6 +139,8 @@ class Session(Updates):
         """
         settings = apply.read_all(point.live, details=True)
         if self.recorder is None:
+            if self._lead is not None:
+                self._lead.check_alike(script)
             self._take_segment(point, settings, max_steps, script)
         assert self.recorder is not None and self._shards is not None
         self._shards.store(point.live.data)
@@ -324,14 +326,12 @@ class Session(Updates):
         wants_node = any(reply.makes_node for reply in replies)
         commits = bool(changes or wants_node or ((saves.owed is not None or ends) and is_new))
         if self._lead is not None:
-            evaluates = is_stop and self._evaluates_at_stop(point.step)
-            is_held = self._control.is_held(point.step) and not ends
             self._lead.go(
                 point.step,
                 ends=ends,
-                evaluates=evaluates,
+                evaluates=is_stop and self._evaluates_at_stop(point.step),
                 commits=commits,
-                held=is_held,
+                held=self._control.is_held(point.step) and not ends,
                 alike=not changes,
             )
         words = self._make_stop(point, final=final) if is_stop else ""
@@ -392,7 +392,7 @@ class Session(Updates):
         reverted = [answer for answer in before if answer.state == "superseded"]
         self._segment_record.supersede(reverted, point.step)
 
-    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
+    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
         return seen if self._lead is None else self._lead.seen_by_all(step, seen)
 
     def _record_effect(

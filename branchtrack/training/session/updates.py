@@ -78,8 +78,8 @@ class Updates(BaseSession):
         with self._database.read() as connection:
             return restoration.reference(connection, fork, weights_only=weights_only)
 
-    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
-        """Return what all processes of this training have seen of update ``step``."""
+    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what all processes have seen of update ``step``; None if one has not said it."""
         return seen
 
     @property
@@ -133,6 +133,9 @@ class Updates(BaseSession):
             numbers = live.attributes.numbers() if live.attributes is not None else {}
         seen = self._seen_by_all(step, witness.close(step, numbers, live.model))
         reference, self.reference = self.reference, None
+        if seen is None:
+            # Nothing is proved of an update that is known in part.
+            return
         compared = None
         if reference is not None:
             options = {name for group in live.groups for name in group}

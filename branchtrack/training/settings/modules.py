@@ -12,6 +12,7 @@ import torch
 from torch.nn.modules.dropout import _DropoutNd
 
 from branchtrack.errors import InvalidInput
+from branchtrack.training.ranks import models as ranked
 
 
 def dropouts(model: torch.nn.Module) -> dict[str, _DropoutNd]:
@@ -70,6 +71,7 @@ def write_frozen(model: torch.nn.Module, text: str) -> None:
         InvalidInput: a name that matches nothing, or nothing left that trains.
     """
     frozen = _matching(model, text)
+    _check_replicas(model, text, frozen)
     for name, parameter in parameters(model).items():
         parameter.requires_grad_(name not in frozen)
         if name in frozen:
@@ -86,7 +88,39 @@ def resolve_frozen(model: torch.nn.Module, text: str) -> str:
         InvalidInput: a name that matches nothing, or nothing left that trains.
     """
     frozen = _matching(model, text)
+    _check_replicas(model, text, frozen)
     return _paths({name: name in frozen for name in parameters(model)})
+
+
+def _check_replicas(model: torch.nn.Module, text: str, frozen: set[str]) -> None:
+    """Refuse what DistributedDataParallel cannot follow once it has wrapped a model.
+
+    It waits for the gradient of each parameter that it averages, unless it looks for unused ones,
+    and never averages others: each process would train its own.
+    """
+    ids = {id(parameter): name for name, parameter in parameters(model).items()}
+    for replicated, replica in ranked.replicas(model):
+        for parameter in replicated.parameters():
+            name = ids.get(id(parameter))
+            if name is None or parameter.requires_grad != (name in frozen):
+                continue
+            if name in frozen and not replica.finds_unused:
+                raise InvalidInput(
+                    "frozen",
+                    text,
+                    "what is frozen already, or a model in "
+                    "DistributedDataParallel(..., find_unused_parameters=True)",
+                    what=f"{name} cannot be frozen here: DistributedDataParallel waits for its "
+                    "gradient.",
+                )
+            if name not in frozen and id(parameter) not in replica.averaged:
+                raise InvalidInput(
+                    "frozen",
+                    text,
+                    f"what leaves {name} frozen, or a script that trains it from the start",
+                    what=f"{name} cannot train here: it was frozen when DistributedDataParallel "
+                    "took the model, which does not average its gradients.",
+                )
 
 
 def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:

@@ -36,6 +36,7 @@ class TrainerObjects(Protocol):
     state: TrainerState
     control: TrainerControl
     model: torch.nn.Module
+    model_wrapped: Any
     optimizer: Any
     lr_scheduler: Any
     accelerator: Any

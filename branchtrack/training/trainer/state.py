@@ -21,6 +21,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.attributes.slots import OF_EVERY_DATA_SET, OF_EVERY_OPTIMIZER
+from branchtrack.training.ranks import models
 from branchtrack.training.settings import apply, dataset_settings
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
@@ -60,6 +61,7 @@ _OF_EVERY_WRAPPER = frozenset(
 def live_objects(trainer: BranchingTrainer) -> Live:
     """Return what a Trainer trains with; the optimizer without accelerate's wrapper."""
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    models.unwrapped(trainer.model_wrapped)
     return Live(
         model=trainer.model,
         optimizer=optimizer,

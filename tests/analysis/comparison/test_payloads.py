@@ -53,6 +53,26 @@ def test_packages_that_differ_are_named(database: Database, store: Store) -> Non
     assert "package torch" not in rows
 
 
+def test_a_package_that_only_one_process_has_imported_makes_no_difference(
+    database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        installed = texts.put(connection, "alembic==1\nnumpy==1")
+        for name, imported in (
+            ("main", {"alembic": "1", "numpy": "1"}),
+            ("cooler", {"numpy": "1"}),
+        ):
+            code = {"imported": imported, "packages": installed}
+            table = tables.segments
+            changed = table.update().where(table.c.id == tree.segment(name).id)
+            connection.execute(changed.values(code=code))
+        several = reading.read(connection, ["demo/main", "demo/cooler"])
+        listed = payloads.surroundings(several, payloads.read_documents(connection, several))
+    assert [row.name for row in listed if row.differs and row.name.startswith("package")] == []
+    assert "package numpy" in [row.name for row in listed]
+
+
 def test_the_shares_of_shards_are_compared(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "digits").line("main")
     line.draw(100)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,10 @@ from branchtrack.training.steer.answers import Answer, Expectation
 from branchtrack.training.steer.effects import Verdict
 
 logger = logging.getLogger("branchtrack")
+
+
+#: Seconds after which rank 0 is told that this rank waits for it.
+_WAIT_SECONDS = 2.0
 
 
 class PartRecorder:
@@ -136,6 +141,8 @@ class FollowerSession(Updates):
         Raises:
             RankLost: it could not, or has refused this training.
         """
+        if self.recorder is None:
+            self._channel.post(f"script/{self._channel.rank}", dict(script or {}))
         begun = self._channel.wait("begun", 0)
         self._own_branch = begun["branch"]
         if self.recorder is None:
@@ -207,7 +214,7 @@ class FollowerSession(Updates):
         replies: list[Answer] = []
         while True:
             self._number += 1
-            message = self._channel.wait(f"say/{self._number}", 0)
+            message = self._listen(point.step)
             if message["undo"] and self._undo is not None:
                 self._undo()
                 replies.pop()
@@ -225,6 +232,24 @@ class FollowerSession(Updates):
             # A rank that has come to its end waits for the others to come to theirs.
             if not how["held"] and (not apart or how["stop"]):
                 return
+
+    def _listen(self, step: int) -> dict[str, Any]:
+        """Return what rank 0 says next. Where it does not come at once it is told who waits: a rank
+        that has come to an end or a save that the others do not have would wait for ever.
+        """
+        key, began, is_said = f"waits/{self._channel.rank}", time.monotonic(), False
+
+        def say() -> bool:
+            nonlocal is_said
+            if not is_said and time.monotonic() - began > _WAIT_SECONDS:
+                is_said = True
+                self._channel.post(key, step)
+            return False
+
+        message: dict[str, Any] = self._channel.wait(f"say/{self._number}", 0, over=say)
+        if is_said:
+            self._channel.forget(key)
+        return message
 
     def _execute(self, request: Request, point: Point, apart: str) -> Answer:
         """Carry out a request, unless this rank is not where rank 0 is."""
@@ -265,7 +290,7 @@ class FollowerSession(Updates):
         committer.commit(point)
         self.watch([], alike=alike)
 
-    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
+    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
         self._channel.post(f"seen/{step}/{self._channel.rank}", seen)
         return seen
 

@@ -36,7 +36,8 @@ class Lead:
 
     ``signal`` is what another rank has received: (rank, name of the signal). ``lost`` says which
     rank is gone, and why. ``is_held`` is true while the others wait for what comes next, and
-    ``is_over`` once they were told to end.
+    ``is_over`` once they were told to end. ``executing`` is the number of what is being carried
+    out, 0 if nothing is.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -45,6 +46,7 @@ class Lead:
         self.signal: tuple[int, str] | None = None
         self.lost = ""
         self.is_held = self.is_over = False
+        self.executing = 0
         self._number = 0
         self._undo = False
 
@@ -74,8 +76,11 @@ class Lead:
             return run(request)
         is_setting = request.kind in SETTING_KINDS
         put_back = rollback.keep_state(live, current(live)) if is_setting else None
-        number = self._say({"do": messages.request_to_json(request), "step": step})
-        answer = run(request)
+        number = self.executing = self._say({"do": messages.request_to_json(request), "step": step})
+        try:
+            answer = run(request)
+        finally:
+            self.executing = 0
         own = messages.reply_of(answer)
         differing = ""
         for rank in self.channel.others:

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from branchtrack.core.records import Request
+from branchtrack.errors import InvalidInput
 from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.ranks.gate import Gate
 from branchtrack.training.record.committer import Point
@@ -34,6 +37,11 @@ logger = logging.getLogger("branchtrack")
 _LOSS_SECONDS = 6.0
 #: Seconds that rank 0 waits for what others have seen of an update that all have made.
 _SEEN_SECONDS = 10.0
+#: Seconds without progress of rank 0 after which a rank that waits for it elsewhere is lost, and
+#: one that failed what rank 0 still carries out.
+_STUCK_SECONDS, _FAILED_SECONDS = 15.0, 50.0
+#: What scripts of ranks may request differently: their own part of the data, their own seed.
+_OF_EACH_RANK = frozenset(("dataset_length", "seed"))
 #: What pending requests wait for that only the loop can say, at each update.
 _EACH_UPDATE = frozenset(("epoch", "metrics"))
 
@@ -46,6 +54,9 @@ class Leading:
         self._closing = threading.Event()
         self._read: dict[int, int] = {}
         self._effects: dict[int, dict[int, Any]] = {}
+        #: Whether rank 0 is at a control point.
+        self.is_meeting = False
+        self._progress = -1, False, time.monotonic()
 
     @property
     def channel(self) -> Channel:
@@ -65,6 +76,25 @@ class Leading:
         rank, name = self._lead.signal
         return f"{name} on rank {rank}"
 
+    def check_alike(self, script: Mapping[str, Any] | None) -> None:
+        """Refuse ranks whose script requests something else than rank 0's, before any record.
+
+        Raises:
+            InvalidInput: naming the first difference. RankLost: a rank could not begin.
+        """
+        for rank in self.channel.others:
+            other = self.channel.take(f"script/{rank}", rank)
+            for name in sorted({*(script or {}), *other} - _OF_EACH_RANK):
+                own, its = (script or {}).get(name), other.get(name)
+                if json.dumps(own) != json.dumps(its):
+                    raise InvalidInput(
+                        name,
+                        its,
+                        f"{own}, as on rank 0",
+                        what=f"Rank {rank} begins with {name} {its}, and rank 0 with {own}: all "
+                        "have to train alike.",
+                    )
+
     def begin(self, step: int, *parts: Any) -> JointCommitter:
         """Let the others begin, and watch them; return the committer for all, made of ``parts``."""
         branch = self._session.own_branch()
@@ -83,6 +113,7 @@ class Leading:
 
     def execute(self, request: Request, point: Point, run: Callable[[Request], Answer]) -> Answer:
         """Execute a request on every rank; its conditions are judged here alone."""
+        self.is_meeting = True
         refused = execution.refusal(request, point.live, point.step)
         return refused or self._lead.execute(request, point.live, point.step, run)
 
@@ -90,6 +121,7 @@ class Leading:
         self, step: int, *, ends: bool, evaluates: bool, commits: bool, held: bool, alike: bool
     ) -> None:
         """Say how training goes on from a meeting."""
+        self.is_meeting = True
         restart = self._session.order_of_restart()
         if restart is not None:
             restart["group"] = connection.next_group()
@@ -106,6 +138,7 @@ class Leading:
 
     def end_meeting(self, step: int) -> None:
         """Let the others go that were held, and announce the next meeting."""
+        self.is_meeting = False
         if self._lead.is_held:
             self._lead.go(step, stop=self._session.stop_asked)
         self._announce(step)
@@ -118,8 +151,8 @@ class Leading:
         known = min(inbox.next_step, math.inf if stop is None else stop)
         gate.announce(step, wanted=wanted, known=known)
 
-    def seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any]:
-        """Return the content of update ``step`` on all ranks as one; unknown if one is missing."""
+    def seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the content of update ``step`` on all ranks as one; None if one is missing."""
         others = self._lead.gathered(f"seen/{step}", _SEEN_SECONDS)
         return _together([seen, *(others.get(rank) for rank in self.channel.others)])
 
@@ -152,10 +185,11 @@ class Leading:
         for rank in self.channel.others if not self._lead.lost else ():
             why = self.channel.absence(rank)
             if why:
-                self._lead.lost = f"Rank {rank}: {why}."
-        words = " ".join(text for text in (self._lead.lost, error) if text)
-        self.channel.leave(words, failed=True)
-        return status, words or None
+                self._lead.lost = _words(rank, why)
+        # What rank 0 itself ended with only follows from the loss of another.
+        words = self._lead.lost or error
+        self.channel.leave(words or "", failed=True)
+        return status, words
 
     def leave(self, *, failed: bool) -> None:
         """End rank 0's part, once the others have ended theirs."""
@@ -168,8 +202,27 @@ class Leading:
             return
         if self._lead.look():
             recorder.inbox.interrupt()
+        self._look_for_stuck(recorder.step)
         for rank in self.channel.others:
             self._take_points(rank)
+
+    def _look_for_stuck(self, step: int) -> None:
+        """Lose a rank that waits where rank 0 does not come, or failed what rank 0 is still at.
+
+        Rank 0 may be in a collective that never ends.
+        """
+        now = time.monotonic()
+        if step != self._progress[0] or self.is_meeting != self._progress[1]:
+            self._progress = step, self.is_meeting, now
+        still = now - self._progress[2]
+        for rank in self.channel.others if still > _STUCK_SECONDS and not self._lead.lost else ():
+            waits = self.channel.peek(f"waits/{rank}")
+            reply = self.channel.peek(f"reply/{self._lead.executing}/{rank}")
+            if waits is not None and not self.is_meeting and waits <= step:
+                why = f"it waits at step {waits}, where rank 0, now at step {step}, does not stop"
+                self._lose(rank, f"{why}: all ranks need the same length and the same saves")
+            elif reply is not None and reply["state"] == "failed" and still > _FAILED_SECONDS:
+                self._lose(rank, f"it failed what rank 0 still carries out: {reply['error']}")
 
     def _take_points(self, rank: int) -> None:
         recorder = self._session.recorder
@@ -189,12 +242,16 @@ class Leading:
 
         Its thread may wait for that rank in a collective, from where nothing calls it back.
         """
-        self._lead.lost = f"Rank {rank}: {why}."
+        self._lead.lost = _words(rank, why)
         logger.error("branchtrack: rank %d is gone: %s. Training ends.", rank, why)
         if self._closing.wait(_LOSS_SECONDS):
             return
         self._session.close("failed", "It did not end by itself.")
         os._exit(1)
+
+
+def _words(rank: int, why: str) -> str:
+    return f"Rank {rank}: {why.rstrip('.')}."
 
 
 def _agreed(verdict: Verdict, rank: int, said: Mapping[str, Any] | None) -> Verdict:
@@ -210,13 +267,12 @@ def _agreed(verdict: Verdict, rank: int, said: Mapping[str, Any] | None) -> Verd
     return replace(verdict, state="ineffective", effective=effective, error=f"Rank {rank}: {why}")
 
 
-def _together(seen: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def _together(seen: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """Return what ranks have seen of one update as one: digests of digests, losses in order."""
-    first = seen[0]
-    assert first is not None
     known = [each for each in seen if each is not None]
     if len(known) < len(seen):
-        return {**first, "batch": None, "losses": [], "before_step": 0, "weights": None}
+        return None
+    first = known[0]
     before = [loss for each in known for loss in each["losses"][: each["before_step"]]]
     after = [loss for each in known for loss in each["losses"][each["before_step"] :]]
     return {

@@ -23,7 +23,7 @@ from branchtrack.training.session.session import Session
 from branchtrack.training.session.unrecorded.passed_over import PassedOver
 
 #: Seconds that rank 0 waits for every rank to begin: they may build their models one by one.
-BEGIN_SECONDS = 300.0
+BEGIN_SECONDS = 120.0
 
 
 def tell(channel: Channel, session: TrainingSession) -> None:

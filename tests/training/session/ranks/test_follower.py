@@ -128,7 +128,12 @@ def test_a_change_that_one_rank_does_not_use_is_ineffective_and_the_rank_is_name
 
 
 @pytest.mark.parametrize(
-    ("case", "why"), [("raises", "the data of rank 1 is broken"), ("leaves", "Rank 1")]
+    ("case", "why"),
+    [
+        ("raises", "the data of rank 1 is broken"),
+        ("leaves", "Rank 1"),
+        ("ends", "Rank 1: it waits at step 5, where rank 0, now at step 5, does not stop"),
+    ],
 )
 def test_an_end_of_one_rank_ends_all_and_is_said(home: Home, case: str, why: str) -> None:
     with training(home, "ddp", case) as process:
@@ -154,6 +159,34 @@ def test_a_rank_that_is_killed_leaves_a_branch_that_can_go_on(home: Home, rank: 
     newest = max(home.nodes(MAIN), key=lambda node: node.seq)
     assert control.verify_node(home.database, home.store, newest).digest == newest.state_digest
     assert home.chain_break("ranked") is None
+
+
+def test_an_evaluation_that_fails_on_one_rank_ends_all_and_is_said(home: Home) -> None:
+    with training(home, "ddp", "breaks") as process:
+        home.ask("evaluate", MAIN)
+        several.output(process)
+    segment = home.segment(MAIN)
+    assert segment.status == "failed"
+    assert segment.error is not None and "rank 1 has nothing to evaluate" in segment.error
+    assert {request.state for request in home.requests("ranked")} <= {"expired", "failed"}
+
+
+def test_a_rank_that_requests_something_else_is_refused_before_any_record(home: Home) -> None:
+    process = several.torchrun(
+        "-m", "tests.training.ranked_scripts", "live", "ddp", "differs", str(home.folder)
+    )
+    text = several.output(process)
+    assert process.returncode != 0
+    assert "Rank 1 begins with settings.own 1.0, and rank 0 with 0.0" in text
+    assert home.runs() == []
+
+
+def test_what_replication_cannot_follow_is_refused_and_training_goes_on(home: Home) -> None:
+    with training(home, "ddp", "obeys"):
+        refused = answered(home, "freeze", modules="first")
+        assert refused.state == "failed"
+        assert refused.error is not None and "find_unused_parameters=True" in refused.error
+        assert answered(home, "set", values={"lr": 0.01}).state == "verified"
 
 
 def test_a_stop_while_one_rank_evaluates_waits_for_it(home: Home) -> None:

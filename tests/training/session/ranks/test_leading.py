@@ -25,6 +25,7 @@ def seen(**changed: Any) -> dict[str, Any]:
 
 def test_what_ranks_have_seen_is_one_content_in_which_each_counts() -> None:
     both = leading._together([seen(), seen(batch="b1", losses=["0x1p2"])])
+    assert both is not None
     assert both["losses"] == ["0x1p0", "0x1p2", "0x1p1"]
     assert both["before_step"] == 2
     for changed in ({"batch": "b2"}, {"weights": "w2"}, {"losses": ["0x1p3"]}):
@@ -34,13 +35,12 @@ def test_what_ranks_have_seen_is_one_content_in_which_each_counts() -> None:
 
 @pytest.mark.parametrize("part", ["batch", "weights"])
 def test_what_one_rank_does_not_know_is_unknown_of_all(part: str) -> None:
-    assert leading._together([seen(), seen(**{part: None})])[part] is None
+    both = leading._together([seen(), seen(**{part: None})])
+    assert both is not None and both[part] is None
 
 
-def test_nothing_is_compared_without_a_rank() -> None:
-    alone = leading._together([seen(), None])
-    assert (alone["batch"], alone["losses"], alone["weights"]) == (None, [], None)
-    assert alone["step"] == 3
+def test_nothing_is_known_of_an_update_that_a_rank_has_not_told() -> None:
+    assert leading._together([seen(), None]) is None
 
 
 def verdict(state: str = "verified") -> Verdict:
