@@ -90,6 +90,7 @@ def start(
         author_actions.describe(word, function)
     session = open_session(name, resumption(resume, set, mode, branch))
     session.actions, session.evaluates = dict(actions or {}), evaluate is not None
+    session.meets_at_once = True
     if session.records:
         session.signals.on()
     try:

@@ -76,6 +76,8 @@ class BaseSession:
 
     #: Whether it takes a segment and records what is trained in it.
     records = False
+    #: Whether the control point of an update follows it at once, with nothing in between.
+    meets_at_once = False
     #: Whether it is not to be trained at all: see `passed_over`.
     passes_over = False
 

@@ -33,6 +33,7 @@ class TrainingSession(Protocol):
     actions: dict[str, Callable[..., Any]]
     evaluates: bool
     not_restored: list[str]
+    meets_at_once: bool
 
     @property
     def records(self) -> bool:

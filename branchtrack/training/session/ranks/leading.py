@@ -218,7 +218,9 @@ class Leading:
         for rank in self.channel.others if still > _STUCK_SECONDS and not self._lead.lost else ():
             waits = self.channel.peek(f"waits/{rank}")
             reply = self.channel.peek(f"reply/{self._lead.executing}/{rank}")
-            if waits is not None and not self.is_meeting and waits <= step:
+            # In between a Trainer evaluates, and calls what may take long on one rank alone.
+            last = step if self._session.meets_at_once else step - 1
+            if waits is not None and not self.is_meeting and waits <= last:
                 why = f"it waits at step {waits}, where rank 0, now at step {step}, does not stop"
                 self._lose(rank, f"{why}: all ranks need the same length and the same saves")
             elif reply is not None and reply["state"] == "failed" and still > _FAILED_SECONDS:

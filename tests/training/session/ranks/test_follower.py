@@ -161,6 +161,7 @@ def test_a_rank_that_is_killed_leaves_a_branch_that_can_go_on(home: Home, rank: 
     assert home.chain_break("ranked") is None
 
 
+@pytest.mark.exhaustive
 def test_an_evaluation_that_fails_on_one_rank_ends_all_and_is_said(home: Home) -> None:
     with training(home, "ddp", "breaks") as process:
         home.ask("evaluate", MAIN)
