@@ -35,7 +35,8 @@
     ├── Forbidden               actor, role
     ├── RateLimited             actor, limit
     ├── LaunchFailed            launch, exit_code, log
-    └── Unreachable             url
+    ├── Unreachable             url
+    └── ClusterUnreachable      cluster
 
 Each message says what happened, what is safe and what to do next. It must not know about HTTP or
 exit codes: `web/app.py` and `cli/main.py` each hold the one table from class to code.

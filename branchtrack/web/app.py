@@ -70,6 +70,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.StorageError: 503,
     errors.CheckpointError: 409,
     errors.DataChanged: 409,
+    errors.RankLost: 409,
     errors.NotLive: 409,
     errors.NotAnswered: 504,
     errors.RequestFailed: 409,

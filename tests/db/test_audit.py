@@ -187,9 +187,8 @@ def test_each_event_has_the_hash_that_the_one_before_leads_to(tree: Tree) -> Non
         previous = link
 
 
+@pytest.mark.parametrize("config", ["postgres"], indirect=True)
 def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> None:
-    if tree.database.is_sqlite:
-        pytest.skip("SQLite has a single writer anyway")
     statements: list[str] = []
 
     def note(*about: Any) -> None:
@@ -205,9 +204,8 @@ def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> No
     assert sum("pg_advisory_xact_lock" in statement for statement in statements) == 2
 
 
+@pytest.mark.parametrize("config", ["postgres"], indirect=True)
 def test_those_who_wait_for_a_run_get_it_in_the_order_of_asking(tree: Tree) -> None:
-    if tree.database.is_sqlite:
-        pytest.skip("SQLite has a single writer anyway")
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     order = [f"writer {number}" for number in range(6)]
     threads = [Thread(target=append, args=(tree, actor)) for actor in order]

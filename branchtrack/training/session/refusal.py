@@ -28,6 +28,8 @@ def print_messages() -> None:
 
 
 _before = sys.excepthook
+#: Whether the hook is calling the one before it, which may have been put around it since.
+_is_calling = False
 
 
 def end_process(error: BranchtrackError) -> NoReturn:
@@ -41,8 +43,13 @@ def end_process(error: BranchtrackError) -> NoReturn:
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    global _is_calling
     if not isinstance(error, BranchtrackError):
-        _before(kind, error, trace)
+        before, _is_calling = sys.__excepthook__ if _is_calling else _before, True
+        try:
+            before(kind, error, trace)
+        finally:
+            _is_calling = False
         return
     _print(error, trace)
 

@@ -26,6 +26,18 @@ def ended_by(error: BaseException) -> None:
         sys.excepthook(type(raised), raised, raised.__traceback__)
 
 
+def test_a_hook_that_was_put_around_ours_does_not_call_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal.print_messages()
+    ours = sys.excepthook
+    # As torch's process group does, which puts the rank before each line.
+    monkeypatch.setattr(sys, "excepthook", lambda *error: ours(*error))
+    refusal.print_messages()
+    ended_by(ValueError("the script's own"))
+    assert "ValueError: the script's own" in capsys.readouterr().err
+
+
 def test_a_launched_process_prints_the_message_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
