@@ -52,6 +52,7 @@ class Ray:
     where: str
 
     kind = "ray"
+    outlives = True
     takes_jobs_along = True
 
     @classmethod

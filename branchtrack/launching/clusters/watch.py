@@ -84,6 +84,10 @@ class Watch:
     def _settle(self, cluster: Cluster, launch: Launch, status: JobStatus) -> None:
         self._record(launch, status)
         has_ended = launch.state in lifecycle.LAUNCH_ENDS
+        has_begun = launch.state != "queued" and not has_ended
+        if status.is_over and cluster.outlives and has_begun and not self._is_silent(launch):
+            # Its worker, or who finds both silent, records how it ended.
+            return
         if status.is_over:
             if not has_ended:
                 endings.lose(self.database, self.config, launch, status)

@@ -63,6 +63,27 @@ def test_nothing_is_judged_while_the_cluster_is_silent(
     assert reread(database, launch).state == "queued"
 
 
+def test_a_training_that_outlives_its_job_is_lost_only_when_it_is_silent(
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    claim: Claim,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    fake.outlives = True
+    fake.say("1", "FAILED")
+    monkeypatch.setattr(Watch, "_is_silent", lambda self, launch: False)
+    look()
+    assert reread(database, launch).state not in ("failed", "ended")
+    monkeypatch.setattr(Watch, "_is_silent", lambda self, launch: True)
+    look()
+    assert reread(database, launch).state == "failed"
+
+
 def test_a_job_that_waits_after_its_launch_had_begun_runs_again(
     on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
 ) -> None:
