@@ -60,7 +60,7 @@ test-all: .venv/.dev  ## what takes longer: every case of every matrix, and repo
 		--ignore tests/training/test_matrix.py tests
 	@marks=scenario; \
 	[ -n "$(CI)" ] || $(HAS_SLURM) || { echo "No Slurm here: its scenario is left out."; marks="scenario and not slurm"; }; \
-	OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m "$$marks" tests/scenarios tests/examples/autoresearch
+	OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) --dist loadgroup -q -m "$$marks" tests/scenarios tests/examples/autoresearch
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \

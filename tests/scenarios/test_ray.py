@@ -18,7 +18,8 @@ from tests import ray_for_tests
 from tests.ray_for_tests import Ray
 from tests.scenarios.shell import Shell
 
-pytestmark = [pytest.mark.scenario, pytest.mark.ray]
+# One session of Ray for all of them.
+pytestmark = [pytest.mark.scenario, pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 #: Two of each rate, so that a branch that was left alone is compared with its twin.
 RATES, TWINS = ("1e-3", "2e-3"), ("a", "b")
