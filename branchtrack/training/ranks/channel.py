@@ -63,7 +63,6 @@ class Channel:
         self._peers: dict[int, _Peer] = {}
         self._beats: dict[int, tuple[str, float]] = {}
         self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
         me = processes.own_name()
         self.post(f"peer/{rank}", [socket.gethostname(), me, os.getpid()])
 
@@ -86,10 +85,9 @@ class Channel:
         """Begin to give signs of life, with ``on_beat`` called at each; ``on_loss`` is called once
         for a rank that is gone, or left because it failed.
         """
-        self._thread = threading.Thread(
+        threading.Thread(
             target=self._beat_on, args=(on_loss, on_beat), name="branchtrack ranks", daemon=True
-        )
-        self._thread.start()
+        ).start()
 
     def post(self, key: str, value: Any) -> None:
         """Write a message (JSON; NaN and infinity are kept).

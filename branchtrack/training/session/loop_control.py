@@ -8,19 +8,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from branchtrack.core.records import Request
 from branchtrack.errors import InvalidInput
 from branchtrack.training.record import logged_values
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.steer import execution
 from branchtrack.training.steer.answers import Answer
 from branchtrack.training.steer.execution import Scene
 from branchtrack.training.steer.holds import Holds
 
 logger = logging.getLogger("branchtrack")
+
+
+class Rewinds(Protocol):
+    """What orders the branch that a rewind continues in; ``pending`` is the rewind to come."""
+
+    @property
+    def pending(self) -> object | None: ...
+
+    def order(self, request: Request) -> dict[str, Any]:
+        """Create the branch to continue in; return the answer's facts."""
 
 
 class LoopControl:
@@ -34,7 +43,7 @@ class LoopControl:
 
     def __init__(
         self,
-        rewinder: Rewinder,
+        rewinder: Rewinds,
         log: Callable[[int, Mapping[str, Any]], None],
         hold: Callable[[bool, int, str], None],
     ) -> None:

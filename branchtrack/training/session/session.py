@@ -38,7 +38,6 @@ from branchtrack.training.session.updates import Updates
 from branchtrack.training.settings import apply
 from branchtrack.training.steer import answers, execution
 from branchtrack.training.steer.answers import Answer, Expectation
-from branchtrack.training.steer.effects import Verdict
 
 logger = logging.getLogger("branchtrack")
 
@@ -51,6 +50,8 @@ class Session(Updates):
     """
 
     records = True
+    recorder: Recorder | None
+    _committer: Committer | None
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Session(Updates):
         lead: Lead | None = None,
     ) -> None:
         super().__init__(database, store, base)
-        self._lead = None if lead is None else Leading(lead, self)
+        self._lead = self._ranks = None if lead is None else Leading(lead, self)
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self.prepare: Callable[[], None] = lambda: None
         self._is_signal_recorded = False
@@ -113,6 +114,12 @@ class Session(Updates):
     def rewinds(self) -> bool:
         """Whether training ends here because it continues elsewhere."""
         return self._rewinder.pending is not None
+
+    @property
+    def committer(self) -> Committer:
+        """The committer of this segment's nodes, once it has begun."""
+        assert self._committer is not None
+        return self._committer
 
     @property
     def _segment_record(self) -> SegmentRecord:
@@ -391,16 +398,6 @@ class Session(Updates):
         self.expecting = answers.merged(self.expecting, later)
         reverted = [answer for answer in before if answer.state == "superseded"]
         self._segment_record.supersede(reverted, point.step)
-
-    def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
-        return seen if self._lead is None else self._lead.seen_by_all(step, seen)
-
-    def _record_effect(
-        self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
-    ) -> None:
-        if self._lead is not None:
-            verdicts, effective = self._lead.effect_on_all(verdicts, effective)
-        super()._record_effect(expected, verdicts, effective)
 
     def when_durable(self, job: Callable[[str], None]) -> None:
         """Call ``job`` with the newest node's id, from the recorder's thread, after its commit."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
@@ -18,8 +18,7 @@ from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition
-from branchtrack.training.record.committer import Committer
-from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.record.jobs import Job
 from branchtrack.training.session import restoration
 from branchtrack.training.session.base import Base, BaseSession
 from branchtrack.training.session.proof import Witness
@@ -33,6 +32,37 @@ from branchtrack.training.steer.effects import Probe, Verdict
 logger = logging.getLogger("branchtrack")
 
 
+class UpdateRecorder(Protocol):
+    """What observing updates needs of a recorder."""
+
+    step: int
+
+    def do(self, job: Job) -> None:
+        """Queue ``job`` for a thread."""
+
+    def after_nodes(self, job: Job) -> None:
+        """Queue ``job`` after the nodes of all commits before it."""
+
+
+class UpdateCommitter(Protocol):
+    """What observing updates needs of a committer."""
+
+    def prepare(self, live: Live) -> None:
+        """Allocate the memory of snapshots, once optimizers have their state."""
+
+
+class Ranks(Protocol):
+    """What all processes of a training with several make of what this one has seen."""
+
+    def seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the content of update ``step``; None if one has not said it."""
+
+    def effect_on_all(
+        self, verdicts: Sequence[Verdict], effective: dict[str, Any]
+    ) -> tuple[list[Verdict], dict[str, Any]]:
+        """Return the verdicts on changes as far as all agree."""
+
+
 class Updates(BaseSession):
     """The part of a session that observes updates; ``expecting`` holds what to observe next.
 
@@ -44,17 +74,12 @@ class Updates(BaseSession):
         super().__init__(database, store, base)
         self.reference: Reference | None = None
         self.strict = False
-        self.recorder: Recorder | None = None
+        self.recorder: UpdateRecorder | None = None
         self._compared: str | None = None
         self._used: tuple[int, list[dict[str, Any]]] | None = None
         self._probe: Probe | None = None
-        self._committer: Committer | None = None
-
-    @property
-    def committer(self) -> Committer:
-        """The committer of this segment's nodes, once it has begun."""
-        assert self._committer is not None
-        return self._committer
+        self._committer: UpdateCommitter | None = None
+        self._ranks: Ranks | None = None
 
     def expect_restored(self, base: Base, live: Live) -> None:
         """Expect of the first update what the resumed node has, and compare it with the node's own
@@ -80,7 +105,7 @@ class Updates(BaseSession):
 
     def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
         """Return what all processes have seen of update ``step``; None if one has not said it."""
-        return seen
+        return seen if self._ranks is None else self._ranks.seen_by_all(step, seen)
 
     @property
     def is_reading(self) -> bool:
@@ -196,11 +221,14 @@ class Updates(BaseSession):
         effective |= apply.worth_recording(live, readings[-1], expected.settings)
         self.recorder.after_nodes(lambda: self._record_effect(expected, verdicts, effective))
         # By now the optimizers have their state.
-        self.committer.prepare(live)
+        assert self._committer is not None
+        self._committer.prepare(live)
 
     def _record_effect(
         self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
     ) -> None:
+        if self._ranks is not None:
+            verdicts, effective = self._ranks.effect_on_all(verdicts, effective)
         with self._database.transaction() as connection:
             for node in expected.nodes:
                 nodes.set_effective(connection, node.id, effective, expected.restored)

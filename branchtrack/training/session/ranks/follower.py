@@ -90,6 +90,8 @@ class FollowerSession(Updates):
     """
 
     records = True
+    recorder: PartRecorder | None
+    _committer: PartCommitter | None
 
     def __init__(
         self, channel: Channel, record: Database, store: Store, base: Base | None, database: str
@@ -97,7 +99,7 @@ class FollowerSession(Updates):
         super().__init__(record, store, base)
         self.signals = Signals(self._note, self._forward, lambda: self.close("stopped"))
         self._channel, self._marked = channel, database
-        self._control = LoopControl(_NoRewinds(), lambda *logged: None, lambda *held: None)  # type: ignore[arg-type]
+        self._control = LoopControl(_NoRewinds(), lambda *logged: None, lambda *held: None)
         self._gate: Gate | None = None
         self._number = self._logged = 0
         self._restart: dict[str, Any] | None = None
@@ -146,11 +148,8 @@ class FollowerSession(Updates):
         begun = self._channel.wait("begun", 0)
         self._own_branch = begun["branch"]
         if self.recorder is None:
-            recorder: Any = PartRecorder(point.step)
-            self.recorder = recorder
-            self._committer = PartCommitter(  # type: ignore[assignment]
-                self._channel, self.store, recorder.jobs, self._marked
-            )
+            self.recorder = recorder = PartRecorder(point.step)
+            self._committer = PartCommitter(self._channel, self.store, recorder.jobs, self._marked)
             self._gate = Gate(self._channel, point.step)
             self._channel.open(on_beat=self._send_points)
         if self.base is not None:
@@ -269,8 +268,8 @@ class FollowerSession(Updates):
         if how.get("evaluate") and self.evaluates:
             self._control.evaluate_at_end(point, ())
         if how.get("commit") and apart:
-            committer: Any = self.committer
-            committer.refuse(apart)
+            assert self._committer is not None
+            self._committer.refuse(apart)
         elif how.get("commit"):
             self._commit(point, alike=bool(how.get("alike")))
         self._is_over = bool(how["stop"])
@@ -286,8 +285,8 @@ class FollowerSession(Updates):
             self.expecting = answers.merged(self.expecting, later)
 
     def _commit(self, point: Point, *, alike: bool) -> None:
-        committer: Any = self.committer
-        committer.commit(point)
+        assert self._committer is not None
+        self._committer.commit(point)
         self.watch([], alike=alike)
 
     def _seen_by_all(self, step: int, seen: dict[str, Any]) -> dict[str, Any] | None:
@@ -326,9 +325,8 @@ class FollowerSession(Updates):
             else:
                 self._send_points()
                 self._channel.post(f"ended/{self._channel.rank}", status)
-            recorder: Any = self.recorder
-            if recorder is not None:
-                recorder.jobs.close()
+            if self.recorder is not None:
+                self.recorder.jobs.close()
         finally:
             self._channel.leave()
             self.signals.off()
