@@ -109,7 +109,8 @@ def _trained(laboratory: Laboratory, cells: list[Cell]) -> Iterator[tuple[Cell, 
     try:
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
+            # What succeeded is kept before a failure ends the study.
+            for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield waiting.pop(future), future.result()
     finally:
         # What has not begun never does; what runs is ended, or the pool would wait for it.

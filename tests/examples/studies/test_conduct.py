@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,18 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path) -> None:
     trained = Trained()
     said = conducted(trained, tmp_path, plan())
     assert "nothing-high-s1" in trained.names
-    assert said[0].done + len(trained.names) == 4 and said[0].done >= 1
+    assert said[0].done + len(trained.names) == 4 and said[0].done >= 2
+
+
+def test_what_ends_together_with_a_failure_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{conduct.__module__}.wait", lambda futures, **_: wait(futures))
+    with pytest.raises(RuntimeError):
+        conducted(Trained(failing="nothing-low-s0"), tmp_path, plan())
+    trained = Trained()
+    conducted(trained, tmp_path, plan())
+    assert trained.names == ["nothing-low-s0"]
 
 
 def test_more_seeds_add_to_what_was_trained(tmp_path: Path) -> None:
