@@ -237,7 +237,9 @@ def _accept(
 ) -> Request:
     """Store a request, and carry out what needs no training process."""
     request = requests.add(connection, branch, actor=who, **facts)
-    request = requests.move(connection, request.id, "accepted", actor=who.label)
+    request = requests.move(
+        connection, request.id, "accepted", actor=who.label, run_id=request.run_id
+    )
     return follow(connection, branch, request, checked, who)
 
 

@@ -29,9 +29,11 @@ from branchtrack.db.tables import (
 from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
+#: The number and the hash of an event.
+_Last = tuple[int, str]
 _CHAINED = {column.name for column in events.c} - {"id", "hash"}
-#: Where a connection has the transaction in which it has locked runs, and their ids.
-_LOCKED = "branchtrack.locked"
+#: Where a connection has its transaction, and the runs that it adds to.
+_OWN = "branchtrack.runs"
 #: The only event on a request that is not one of its states.
 ASKED_TO_CANCEL = "cancel asked"
 #: A branch whose process trained nothing, and which was removed with its node.
@@ -68,7 +70,7 @@ def lock(connection: Connection, run_id: str) -> None:
 
 
 def lock_of(connection: Connection, request_id: str) -> None:
-    """Do as `lock`, for the run of a request."""
+    """Do as `lock`, for the run of a request, which takes a statement even if it is locked."""
     run_id = select(requests.c.run_id).where(requests.c.id == request_id).scalar_subquery()
     _lock(connection, run_id)
 
@@ -77,24 +79,33 @@ def _lock(connection: Connection, run_id: ColumnElement[str], known: str = "") -
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
-    locked = _locked(connection)
-    if known in locked:
+    own = _own(connection)
+    if known in own:
         return
     # Not the run's row: each event changes it, and whoever waits for a row that is changed queues
     # up again behind those that came later. These locks are granted in the order of asking.
     number = func.hashtextextended(run_id, 0)
     row = connection.execute(select(func.pg_advisory_xact_lock(number), run_id)).one()
-    locked.add(row[1])
+    own.setdefault(row[1], None)
 
 
-def _locked(connection: Connection) -> set[str]:
-    """Return the ids of the runs that the present transaction has locked, to be added to."""
+def _own(connection: Connection) -> dict[str, _Last | None]:
+    """Return the runs that the present transaction has locked, with the events that it added last.
+
+    Nobody else adds events to these: the last is the one to go on from.
+    """
     transaction = connection.get_transaction()
-    of, run_ids = connection.info.get(_LOCKED, (None, None))
-    if of is not transaction or run_ids is None:
-        run_ids = set()
-        connection.info[_LOCKED] = transaction, run_ids
-    return cast(set[str], run_ids)
+    of, own = connection.info.get(_OWN, (None, None))
+    if of is not transaction or own is None:
+        own = {}
+        connection.info[_OWN] = transaction, own
+    return cast(dict[str, _Last | None], own)
+
+
+def _last(connection: Connection, run_id: str) -> _Last:
+    query = select(events.c.seq, events.c.hash).where(events.c.run_id == run_id)
+    row = connection.execute(query.order_by(events.c.seq.desc()).limit(1)).first()
+    return (row.seq, row.hash) if row else (0, GENESIS)
 
 
 def append(
@@ -116,16 +127,11 @@ def append(
     restore (how the first update of a resume compares).
     """
     lock(connection, run_id)
-    last = connection.execute(
-        select(events.c.seq, events.c.hash)
-        .where(events.c.run_id == run_id)
-        .order_by(events.c.seq.desc())
-        .limit(1)
-    ).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+    own = _own(connection)
+    seq, previous = own.get(run_id) or _last(connection, run_id)
     row = {
         "run_id": run_id,
-        "seq": seq,
+        "seq": seq + 1,
         "time": time.time(),
         "actor": actor,
         "kind": kind,
@@ -138,6 +144,7 @@ def append(
     link = _digest(previous, row)
     inserted = connection.execute(events.insert().values(**row, hash=link)).inserted_primary_key
     assert inserted is not None
+    own[run_id] = seq + 1, link
     seals.write(connection, events, {inserted.id: _number_seal(inserted.id, link)})
     connection.execute(runs.update().where(runs.c.id == run_id).values(updated_at=row["time"]))
 

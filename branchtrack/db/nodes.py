@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -107,7 +107,8 @@ def commit(connection: Connection, new: NewNode) -> Node:
         "changes": [change.as_dict() for change in new.changes],
         "created_at": time.time(),
     }
-    connection.execute(nodes.insert(), row)
+    written = seals.write_row(connection, nodes, nodes.insert().values(**row), node_id)
+    assert written is not None
     # A process that was taken for gone must not move the head of a branch that has continued.
     connection.execute(
         branches.update()
@@ -121,7 +122,6 @@ def commit(connection: Connection, new: NewNode) -> Node:
     )
     seals.renew(connection, branches, new.branch_id)
     seals.renew(connection, segments, new.segment_id)
-    contents = seals.renew_for_event(connection, nodes, node_id)
     audit.append(
         connection,
         new.run_id,
@@ -131,9 +131,9 @@ def commit(connection: Connection, new: NewNode) -> Node:
         actor=new.actor,
         step=new.step,
         reason=new.message,
-        payload={"changes": row["changes"], **contents},
+        payload={"changes": row["changes"], **written[1]},
     )
-    return get(connection, node_id)
+    return _node(written[0])
 
 
 def set_effective(
@@ -480,9 +480,12 @@ def _a_node(connection: Connection, digest: str) -> tuple[str, bool]:
 
 def record(row: Row[Any]) -> Node:
     """Return a row of the table as a value."""
-    values = dict(row._mapping)
-    values["changes"] = tuple(Change(**change) for change in values["changes"])
-    return Node(**values)
+    return _node(row._asdict())
+
+
+def _node(values: Mapping[str, Any]) -> Node:
+    changes = tuple(Change(**change) for change in values["changes"])
+    return Node(**{**values, "changes": changes})
 
 
 def damaged_record(digest: str, why: str) -> CheckpointDamaged:

@@ -64,37 +64,43 @@ def add(
         "run_steps": segments.trained_steps(connection, branch.run_id),
         "channel": actor.channel,
     }
-    connection.execute(requests.insert(), row)
-    _log_received(connection, row)
-    return get(connection, row["id"])
-
-
-def _log_received(connection: Connection, row: dict[str, Any]) -> None:
-    """Append the event of a new request."""
-    details = {"conditions": row["conditions"]} if row["conditions"] else {}
+    insert = requests.insert().values(**row)
+    written = seals.write_row(connection, requests, insert, row["id"])
+    assert written is not None
+    request, contents = Request(**written[0]), written[1]
+    details = {"conditions": request.conditions} if request.conditions else {}
     audit.append(
         connection,
-        row["run_id"],
+        request.run_id,
         kind="request",
-        ref=row["id"],
+        ref=request.id,
         state="received",
-        actor=row["actor"],
-        step=row["asked_step"],
-        reason=row["reason"],
+        actor=request.actor,
+        step=request.asked_step,
+        reason=request.reason,
         payload={
-            "kind": row["kind"],
-            "channel": row["channel"],
+            "kind": request.kind,
+            "channel": request.channel,
             **details,
-            **row["payload"],
-            **seals.renew_for_event(connection, requests, row["id"]),
+            **payload,
+            **contents,
         },
     )
+    return request
 
 
 def move(
-    connection: Connection, request_id: str, state: str, *, actor: str, **facts: Any
+    connection: Connection,
+    request_id: str,
+    state: str,
+    *,
+    actor: str,
+    run_id: str = "",
+    **facts: Any,
 ) -> Request:
     """Move a request to ``state`` with the facts known now.
+
+    ``run_id`` is that of its run; whoever gives it saves a statement.
 
     ``facts``: error, before, applied, effective, requested, result, step, node_id; of a proposal
     that was decided on also decided_by and segment_id.
@@ -103,8 +109,11 @@ def move(
         IllegalTransition: its life has no such move, or another process made one first.
     """
     facts = cleaned(facts)
-    audit.lock_of(connection, request_id)
-    moved = connection.execute(
+    if run_id:
+        audit.lock(connection, run_id)
+    else:
+        audit.lock_of(connection, request_id)
+    update = (
         requests.update()
         .where(
             requests.c.id == request_id,
@@ -112,9 +121,10 @@ def move(
         )
         .values(state=state, updated_at=time.time(), **facts)
     )
-    request = get(connection, request_id)
-    if not moved.rowcount:
-        raise IllegalTransition("request", request.state, state)
+    moved = seals.write_row(connection, requests, update, request_id)
+    if moved is None:
+        raise IllegalTransition("request", get(connection, request_id).state, state)
+    request, contents = Request(**moved[0]), moved[1]
     audit.append(
         connection,
         request.run_id,
@@ -126,7 +136,7 @@ def move(
         reason=request.error or request.reason,
         payload={
             **{key: value for key, value in facts.items() if value is not None},
-            **seals.renew_for_event(connection, requests, request_id),
+            **contents,
         },
     )
     if state != "accepted":

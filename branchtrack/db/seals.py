@@ -15,7 +15,20 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, TextClause, select, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Insert,
+    Table,
+    Text,
+    TextClause,
+    Update,
+    cast,
+    select,
+    text,
+)
 
 from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
@@ -68,6 +81,8 @@ _STORE = text(
     'INSERT INTO seals ("table", key, seal) VALUES (:table, :key, :seal) '
     'ON CONFLICT ("table", key) DO UPDATE SET seal = excluded.seal'
 )
+#: Before the names of columns of JSON that are read as their text, too.
+_TEXT = "text of "
 _POINT = struct.Struct("<qq?dd")
 #: Where a connection has the seals to be written at the end of its transaction, by table and key;
 #: a row without one is sealed as it is then.
@@ -139,8 +154,47 @@ def renew(connection: Connection, table: Table, key: object) -> None:
 
 def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
     """Do as `renew`, for an existing row; return what its event says of its content."""
-    values = next(raw(connection, table, key))
-    write(connection, table, {key: of_row(table, values)})
+    return _seal_for_event(connection, table, next(raw(connection, table, key)))
+
+
+def write_row(
+    connection: Connection, table: Table, statement: Insert | Update, key: object
+) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """Execute an INSERT or UPDATE of the row with that id, and do as `renew_for_event` for it.
+
+    Returns:
+        the row's values by column, and what its event says of its content; None if it changed none.
+    """
+    columns = _with_texts(table)
+    if connection.dialect.name == "sqlite":
+        # Its RETURNING returns whole numbers as floats (3.40), which have another seal.
+        written = connection.execute(statement).rowcount
+        query = select(*columns).where(table.c[_key(table)] == key)
+        row = connection.execute(query).one() if written else None
+    else:
+        row = connection.execute(statement.returning(*columns)).first()
+    if row is None:
+        return None
+    values = {column.name: row._mapping[column] for column in table.c}
+    texts = {column.name: row._mapping[_TEXT + column.name] for column in _json_of(table)}
+    return values, _seal_for_event(connection, table, values | texts)
+
+
+@lru_cache(maxsize=100)
+def _with_texts(table: Table) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns of a table and, by other names, JSON as its text, which is sealed."""
+    texts = (cast(column, Text).label(_TEXT + column.name) for column in _json_of(table))
+    return *table.c, *texts
+
+
+def _json_of(table: Table) -> list[Column[Any]]:
+    return [column for column in table.c if isinstance(column.type, JSON)]
+
+
+def _seal_for_event(
+    connection: Connection, table: Table, values: Mapping[str, Any]
+) -> dict[str, str]:
+    write(connection, table, {key_of(table, values): of_row(table, values)})
     return {CONTENTS: contents_of_row(table, values)}
 
 

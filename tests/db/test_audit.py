@@ -204,6 +204,24 @@ def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> No
     assert sum("pg_advisory_xact_lock" in statement for statement in statements) == 2
 
 
+def test_a_transaction_looks_up_the_last_event_once_and_goes_on_from_its_own(tree: Tree) -> None:
+    statements: list[str] = []
+
+    def note(*about: Any) -> None:
+        statements.append(about[2])
+
+    event.listen(tree.database.engine, "before_cursor_execute", note)
+    for _ in range(2):
+        with tree.database.transaction() as connection:
+            for _ in range(3):
+                audit.append(
+                    connection, tree.run.id, kind="run", ref="x", state="x", actor="someone"
+                )
+    assert sum("FROM events" in statement for statement in statements) == 2
+    with tree.database.read() as connection:
+        assert audit.first_broken_seq(connection, tree.run.id) is None
+
+
 @pytest.mark.parametrize("config", ["postgres"], indirect=True)
 def test_those_who_wait_for_a_run_get_it_in_the_order_of_asking(tree: Tree) -> None:
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")

@@ -116,6 +116,30 @@ def test_many_threads_read_at_once(database: Database) -> None:
             done.result()
 
 
+@pytest.mark.parametrize("config", ["postgres"], indirect=True)
+def test_a_connection_that_was_lost_while_it_rested_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = text("SELECT pg_backend_pid()")
+    with database.read() as lost:
+        lost_pid = lost.execute(pid).scalar_one()
+    with database.read() as same, database.read() as other:
+        assert same.execute(pid).scalar_one() == lost_pid
+        other.execute(text(f"SELECT pg_terminate_backend({lost_pid}, 5000)"))
+    monkeypatch.setattr(engine, "_REST_SECONDS", 0.0)
+    with database.read() as first, database.read() as second:
+        assert lost_pid not in (first.execute(pid).scalar_one(), second.execute(pid).scalar_one())
+
+
+@pytest.mark.parametrize("config", ["postgres"], indirect=True)
+def test_what_is_read_often_stays_prepared_on_a_server(database: Database) -> None:
+    for _ in range(8):
+        count(database)
+    with database.read() as connection:
+        prepared = text("SELECT count(*) FROM pg_prepared_statements")
+        assert connection.execute(prepared).scalar_one() > 0
+
+
 def test_who_waits_for_too_long_is_told_so(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,32 @@ def test_a_changed_row_is_named_until_it_is_sealed_again(tree: Tree) -> None:
         assert list(seals.broken(connection, tables.runs)) == []
 
 
+def test_a_row_is_sealed_as_it_is_stored_by_the_statement_that_writes_it(
+    database: Database, store: Store
+) -> None:
+    tree = make_tree(database, store)
+    segment = tree.segment("main")
+    # Whole numbers in columns of both kinds, which a RETURNING of SQLite mixes up.
+    values = {"step": 7, "rate": 2, "settings": {"lr": 1, "name": "é"}}
+    with database.transaction() as connection:
+        update = tables.segments.update().where(tables.segments.c.id == segment.id)
+        written = seals.write_row(connection, tables.segments, update.values(**values), segment.id)
+        assert written is not None
+        row, contents = written
+        assert {name: row[name] for name in values} == values
+        assert seals.contents(connection, tables.segments, segment.id) in contents.values()
+    with database.read() as connection:
+        assert seals.holds(connection, tables.segments, segment.id)
+
+
+def test_a_statement_that_writes_no_row_seals_none(tree: Tree) -> None:
+    update = tables.runs.update().where(tables.runs.c.id == tree.run.id, tables.runs.c.name == "x")
+    with tree.database.transaction() as connection:
+        assert (
+            seals.write_row(connection, tables.runs, update.values(name="y"), tree.run.id) is None
+        )
+
+
 def test_a_lost_row_and_an_added_one_are_told_apart(tree: Tree) -> None:
     segment = tree.segment("main")
     with tree.database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Five launches of one tree on Ray, one of them cancelled: all right, nothing stuck."""
+"""Five launches of one tree on Ray, some of them disturbed: all right, nothing stuck."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def trains(row: dict[str, Any]) -> bool:
 
 
 @pytest.mark.timeout(600)
-def test_five_launches_of_which_one_is_cancelled_end_right(shell: Shell, ray: Ray) -> None:
+def test_of_five_launches_one_is_cancelled_and_one_stopped_and_continued(
+    shell: Shell, ray: Ray
+) -> None:
     shell.variables["RAY_ADDRESS"] = ray.address
     shell.train("patient_loop")
     node = shell.node("patient", 10)
@@ -80,6 +82,12 @@ def test_five_launches_of_which_one_is_cancelled_end_right(shell: Shell, ray: Ra
         assert victim["job"]["state"] == "RUNNING" and victim["job"]["host"]
         shell.json("cancel", victim["launch"], "--no-wait")
         rows_until(shell, lambda rows: all(row["branch"] != "victim" for row in rows))
+        rows = rows_until(shell, lambda rows: any(map(trains, rows)))
+        stopped = next(row for row in rows if trains(row))
+        ray.client().stop_job(stopped["job"]["id"])
+        rows_until(shell, lambda rows: all(row["launch"] != stopped["launch"] for row in rows))
+        again = ("continue", f"patient/{stopped['branch']}", "--on", "ray", "--detach", "--json")
+        shell.command(*again, "--", "--num-cpus=1")
         (shell.folder / "go").touch()
         rows_until(shell, lambda rows: not rows)
     branches = {
@@ -94,7 +102,7 @@ def test_five_launches_of_which_one_is_cancelled_end_right(shell: Shell, ray: Ra
     steps = [n["step"] for n in shell.json("tree", "patient")["nodes"] if n["branch"] == "victim"]
     assert steps and max(steps) >= 14
     names = [job for job in ray.jobs() if job.startswith("branchtrack-")]
-    assert len(names) == 5
+    assert len(names) == 6
     assert shell.json("audit", "patient", "--verify")["holds"]
     assert all(each["whole"] for each in shell.json("verify", "--all"))
 

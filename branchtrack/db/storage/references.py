@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from branchtrack.db.tables import checkpoints, nodes
 
@@ -25,6 +25,7 @@ MODEL = "model/"
 _ENTRY = re.compile(r'"([0-9a-f]{64})"\]')
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
+_STORED = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,25 @@ def states(connection: Connection) -> dict[str, str | None]:
 
 def of_all(connection: Connection, only: Collection[str] | None = None) -> Iterator[Reference]:
     """Yield what each checkpoint needs, or each of those in ``only``."""
-    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
+    rows: Iterable[Row[str, str | None, bytes]]
     if only is None:
-        queries = [query]
+        rows = _all(connection)
     else:
         listed = list(only)
         chunks = (listed[first : first + _CHUNK] for first in range(0, len(listed), _CHUNK))
-        queries = [query.where(checkpoints.c.digest.in_(chunk)) for chunk in chunks]
-    for statement in queries:
-        rows = chain.from_iterable(connection.execute(statement).partitions(_CHUNK))
-        for digest, thinned, manifest in rows:
-            yield Reference(digest, thinned, tensors_of(manifest, thinned))
+        of_digests = (_STORED.where(checkpoints.c.digest.in_(chunk)) for chunk in chunks)
+        rows = chain.from_iterable(connection.execute(query) for query in of_digests)
+    for digest, thinned, manifest in rows:
+        yield Reference(digest, thinned, tensors_of(manifest, thinned))
+
+
+def _all(connection: Connection) -> Iterator[Row[str, str | None, bytes]]:
+    """Yield what is recorded of every checkpoint, of which few are in memory at a time."""
+    last = ""
+    ordered = _STORED.order_by(checkpoints.c.digest).limit(_CHUNK)
+    while rows := connection.execute(ordered.where(checkpoints.c.digest > last)).all():
+        yield from rows
+        last = rows[-1].digest
 
 
 def losses(
@@ -64,8 +73,7 @@ def losses(
 
     ``planned`` says what is to be left of some.
     """
-    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
-    for digest, recorded, manifest in connection.execute(query.execution_options(yield_per=_CHUNK)):
+    for digest, recorded, manifest in _all(connection):
         if digest not in planned:
             yield Reference(digest, recorded, tensors_of(manifest, recorded)), []
             continue
@@ -76,9 +84,7 @@ def losses(
 
 def unheld(connection: Connection) -> list[Reference]:
     """Return the checkpoints that no node has, with the tensors that they had when whole."""
-    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest).where(
-        checkpoints.c.digest.not_in(select(nodes.c.state_digest))
-    )
+    query = _STORED.where(checkpoints.c.digest.not_in(select(nodes.c.state_digest)))
     return [
         Reference(digest, thinned, tensors_of(manifest, None))
         for digest, thinned, manifest in connection.execute(query)

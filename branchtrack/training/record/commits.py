@@ -205,9 +205,11 @@ def move_request(connection: Connection, answer: Answer, actor: str, **facts: An
     facts |= {"result": answer.result} if answer.result is not None else {}
     try:
         first = "applied" if carried_out else answer.state
+        facts["run_id"] = answer.request.run_id
         requests.move(connection, answer.request.id, first, actor=actor, **facts)
         if answer.state == "done":
-            requests.move(connection, answer.request.id, "done", actor=actor)
+            run_id = answer.request.run_id
+            requests.move(connection, answer.request.id, "done", actor=actor, run_id=run_id)
     except IllegalTransition as error:
         logger.warning("branchtrack did not answer request %s: %s", answer.request.id, error)
 

@@ -240,6 +240,7 @@ class Updates(BaseSession):
                             verdict.answer.request.id,
                             verdict.state,
                             actor=self.actor,
+                            run_id=verdict.answer.request.run_id,
                             effective=verdict.effective,
                             error=verdict.error,
                         )

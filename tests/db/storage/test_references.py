@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 
+import pytest
+
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import nodes
 from branchtrack.db.engine import Database
@@ -37,6 +39,18 @@ def test_what_is_left_decides_what_counts(database: Database, store: Store) -> N
         assert references.of_run(connection, tree.run.id)[node.state_digest] == "recipe"
         assert references.states(connection)[node.state_digest] == "recipe"
         assert nodes.thinned(connection, node.state_digest) == "recipe"
+
+
+def test_all_are_read_however_few_at_a_time(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = make_tree(database, store)
+    digests = {node.state_digest for node in chain(tree, count=5)}
+    monkeypatch.setattr(references, "_CHUNK", 2)
+    with database.read() as connection:
+        listed = [reference.checkpoint for reference in references.of_all(connection)]
+        assert len(listed) == 5 and set(listed) == digests
+        assert len(list(references.losses(connection, {}))) == 5
 
 
 def test_a_text_that_looks_like_an_entry_keeps_too_much_never_too_little() -> None:
