@@ -67,7 +67,14 @@ def add(
     insert = requests.insert().values(**row)
     written = seals.write_row(connection, requests, insert, row["id"])
     assert written is not None
-    request, contents = Request(**written[0]), written[1]
+    request = Request(**written[0])
+    _log_received(connection, request, payload, written[1])
+    return request
+
+
+def _log_received(
+    connection: Connection, request: Request, payload: dict[str, Any], contents: dict[str, str]
+) -> None:
     details = {"conditions": request.conditions} if request.conditions else {}
     audit.append(
         connection,
@@ -86,7 +93,6 @@ def add(
             **contents,
         },
     )
-    return request
 
 
 def move(
