@@ -23,6 +23,7 @@ from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.remote import spool as spools
 from branchtrack.checkpoints.remote.spool import Commit, Elsewhere, Spool
 from branchtrack.control import leftovers
+from branchtrack.control.store import checkpoints
 from branchtrack.core.records import Change, NewNode
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -129,7 +130,8 @@ def _record(
         with database.read() as connection:
             if (why := _standing(connection, new)) is not None:
                 return why, None
-            fresh = _missing(connection, store, tensors)
+            absent = checkpoints.absent(connection, store, tensors.keys())
+        fresh = [(digest, data) for digest, data in tensors.items() if digest in absent]
         if any(isinstance(content, Elsewhere) for _, content in fresh):
             return _GONE, None
         pack = _put(database, store, fresh, owner) if fresh else None
@@ -171,14 +173,6 @@ def _standing(connection: Connection, new: NewNode) -> str | None:
     return None
 
 
-def _missing(
-    connection: Connection, store: Store, tensors: Mapping[str, TensorBytes]
-) -> list[tuple[str, TensorBytes]]:
-    packs = nodes.packs_of(connection, tensors)
-    there = {pack for pack in set(packs.values()) if store.exists(pack)}
-    return [(digest, data) for digest, data in tensors.items() if packs.get(digest) not in there]
-
-
 def _put(
     database: Database,
     store: Store,
@@ -206,25 +200,10 @@ def _add(
     record: Mapping[str, Any],
 ) -> bool | None:
     """Add the node; return whether the pack is named, None if tensors were removed meanwhile."""
-    locations = pack.locations if pack else ()
-    written = {location.digest for location in locations}
-    thinning.share_store(connection)
-    recorded = nodes.packs_of(connection, tensors)
-    if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
+    try:
+        is_named = checkpoints.record(connection, store, manifest, tensors.keys(), pack)
+    except checkpoints.Outdated:
         return None
-    gone = {
-        name for digest, name in recorded.items() if digest in written and not store.exists(name)
-    }
-    is_named = nodes.add_checkpoint(
-        connection,
-        manifest.digest,
-        manifest.to_json(),
-        tensor_count=len(manifest.entries),
-        logical_bytes=manifest.logical_bytes,
-        pack=(pack.id, pack.nbytes) if pack else None,
-        locations=locations,
-        gone=gone,
-    )
     head = runs.get_branch(connection, new.branch_id).head_id or new.parent_id
     node = nodes.commit(connection, replace(new, parent_id=head))
     for answer in record["answers"]:

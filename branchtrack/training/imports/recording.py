@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from branchtrack import __version__, processes
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.control import leftovers
+from branchtrack.control.store import checkpoints
 from branchtrack.core.names import as_name, free_name
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import metrics, runs, segments
@@ -80,7 +81,7 @@ def record(
                     actor,
                     number_if_taken,
                 )
-        except commits.Outdated:
+        except checkpoints.Outdated:
             # A sweep has removed tensors since they were looked up: they are written again.
             if pack is not None:
                 store.discard(pack.id)

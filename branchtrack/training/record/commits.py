@@ -6,7 +6,7 @@ They run in the recorder's thread. Nothing is visible before all of it is durabl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.sharded import ShardedTensor
 from branchtrack.checkpoints.tensors import dtype_of, from_bytes, to_bytes
 from branchtrack.control import leftovers
+from branchtrack.control.store import checkpoints
 from branchtrack.core.records import NewNode, Node, StoredCheckpoint, TensorLocation
 from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
@@ -34,10 +35,6 @@ logger = logging.getLogger("branchtrack")
 Result = TypeVar("Result")
 
 
-class Outdated(Exception):
-    """What a snapshot shares with earlier ones has been removed since it was looked up."""
-
-
 Digested = tuple[Manifest, dict[str, TensorBytes]]
 
 
@@ -51,20 +48,9 @@ def missing(database: Database, store: Store, digested: Digested) -> list[tuple[
         StorageError: the database failed.
     """
     _, tensors = digested
-    absent = absent_digests(database, store, tensors)
-    return [(digest, content) for digest, content in tensors.items() if digest in absent]
-
-
-def absent_digests(database: Database, store: Store, digests: Collection[str]) -> set[str]:
-    """Return those of some digests whose tensor the store lacks; see `missing`.
-
-    Raises:
-        StorageError: the database failed.
-    """
     with database.read() as connection:
-        packs = nodes.packs_of(connection, digests)
-    there = {pack for pack in set(packs.values()) if store.exists(pack)}
-    return {digest for digest in digests if packs.get(digest) not in there}
+        absent = checkpoints.absent(connection, store, tensors.keys())
+    return [(digest, content) for digest, content in tensors.items() if digest in absent]
 
 
 def record(
@@ -114,27 +100,7 @@ def add(
         Outdated: as `record`.
     """
     manifest, tensors = digested
-    locations = pack.locations if pack else ()
-    packs = [*([pack] if pack else ()), *others]
-    written = {location.digest for each in packs for location in each.locations}
-    thinning.share_store(connection)
-    recorded = nodes.packs_of(connection, tensors)
-    is_complete = tensors.keys() <= written | recorded.keys()
-    if not is_complete or not all(store.exists(each.id) for each in packs):
-        raise Outdated
-    recorded = {digest: name for digest, name in recorded.items() if digest in written}
-    gone = [name for name in set(recorded.values()) if not store.exists(name)]
-    is_named = nodes.add_checkpoint(
-        connection,
-        manifest.digest,
-        manifest.to_json(),
-        tensor_count=len(manifest.entries),
-        logical_bytes=manifest.logical_bytes,
-        pack=(pack.id, pack.nbytes) if pack else None,
-        locations=locations,
-        others=others,
-        gone=gone,
-    )
+    is_named = checkpoints.record(connection, store, manifest, tensors.keys(), pack, others)
     return nodes.commit(connection, replace(new, state_digest=manifest.digest)), is_named
 
 

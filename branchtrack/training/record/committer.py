@@ -17,7 +17,7 @@ from typing import Any
 from branchtrack import processes
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.control import leftovers
-from branchtrack.control.store import spooled
+from branchtrack.control.store import checkpoints, spooled
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
@@ -364,7 +364,7 @@ class Committer:
         while True:
             try:
                 return self._try_to_write(flight, digested)
-            except commits.Outdated:
+            except checkpoints.Outdated:
                 # A sweep has removed tensors since they were looked up: they are written again.
                 if flight.pack is not None:
                     self._store.discard(flight.pack.id)

@@ -20,6 +20,7 @@ from typing import Any
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_hasher
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.sharded import ShardedTensor, piece_name
+from branchtrack.control.store import checkpoints
 from branchtrack.core.records import Change, Node, TensorLocation
 from branchtrack.db.storage import packs
 from branchtrack.errors import BranchtrackError, CheckpointError, StorageError
@@ -221,7 +222,8 @@ class JointCommitter(Committer):
         """Have every rank write what the store lacks of its part; return the packs."""
         flight.attempts += 1
         holders = joint.holders
-        absent = commits.absent_digests(self._database, self._store, holders)
+        with self._database.read() as connection:
+            absent = checkpoints.absent(connection, self._store, holders.keys())
         assigned: dict[int, list[str]] = {rank: [] for rank in range(self._channel.size)}
         for digest in sorted(absent):
             assigned[holders[digest]].append(digest)
