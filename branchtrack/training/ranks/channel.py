@@ -1,6 +1,6 @@
 """Messages between the processes (ranks) of one training, through the process group's store.
 
-A message is JSON under a key, written once and read by polling: nothing is a collective, so nothing
+A message is JSON under a key, read by polling: nothing is a collective, so nothing
 can hang in one, and nothing is pickled. Every rank posts a sign of life; who waits for a rank that
 has left, or that is gone, is told so. It must not know sessions, requests or nodes.
 """
@@ -22,6 +22,8 @@ from branchtrack.errors import RankLost
 
 #: Returns whether a wait is in vain.
 Over = Callable[[], bool]
+#: Returns whether a message, given with its key, is waited for: a key may have had others before.
+Fits = Callable[[str, Any], bool]
 #: Seconds between two signs of life of a rank.
 BEAT_SECONDS = 1.0
 #: Seconds of silence after which a rank on another machine counts as gone.
@@ -112,16 +114,22 @@ class Channel:
             raise _storeless(error) from error
 
     def wait(
-        self, key: str, sender: int, *, seconds: float | None = None, over: Over | None = None
+        self,
+        key: str,
+        sender: int,
+        *,
+        seconds: float | None = None,
+        over: Over | None = None,
+        fits: Fits | None = None,
     ) -> Any:
         """Return a message of rank ``sender`` as soon as it is there; it is not removed.
 
-        ``over`` returns whether nobody needs it any more.
+        ``over`` returns whether nobody needs it any more; what does not fit counts as not there.
 
         Raises:
             RankLost: it has left, is gone, or has not written it within ``seconds``, or in time.
         """
-        return self.wait_for_any([key], sender, seconds=seconds, over=over)[1]
+        return self.wait_for_any([key], sender, seconds=seconds, over=over, fits=fits)[1]
 
     def wait_for_any(
         self,
@@ -130,10 +138,11 @@ class Channel:
         *,
         seconds: float | None = None,
         over: Over | None = None,
+        fits: Fits | None = None,
     ) -> tuple[str, Any]:
         """Do as `wait` for the first of several messages; return its key as well."""
         began, pause, looked = time.monotonic(), _FIRST_LOOK, 0.0
-        while (message := self._first_of(keys)) is None:
+        while (message := self._first_of(keys, fits)) is None:
             waited = time.monotonic() - began
             if waited - looked > _CHECK_SECONDS:
                 looked = waited
@@ -141,7 +150,7 @@ class Channel:
                 if not why and over is not None and over():
                     why = "it has not done its part before training ended"
                 # It may have been written just before the rank left.
-                if why and (message := self._first_of(keys)) is None:
+                if why and (message := self._first_of(keys, fits)) is None:
                     raise lost(sender, why)
                 if message is not None:
                     break
@@ -151,10 +160,10 @@ class Channel:
             pause = min(pause * 1.5, _LAST_LOOK)
         return message
 
-    def _first_of(self, keys: Sequence[str]) -> tuple[str, Any] | None:
+    def _first_of(self, keys: Sequence[str], fits: Fits | None) -> tuple[str, Any] | None:
         for key in keys:
             value = self.peek(key)
-            if value is not None:
+            if value is not None and (fits is None or fits(key, value)):
                 return key, value
         return None
 

@@ -5,6 +5,9 @@
     each rank         writes its own pack                    -> pack
     rank 0            hashes sharded tensors whole, records the node   -> done
 
+What fails is tried again: rank 0 overwrites its order by one of a higher number, and the others
+carry out the newest there is and answer with its number, however many they missed meanwhile.
+
 No tensor is sent to another process: rank 0 reads the pieces of others from their packs, one after
 another. A node of which a pack is missing is never recorded, so a rank that dies leaves nothing to
 clean but files.
@@ -32,6 +35,8 @@ from branchtrack.training.state.pieces import Layout
 from branchtrack.training.steer.answers import Answer
 
 GIVEN_UP = "given up"
+#: Commits whose messages are kept: a rank may still be busy with an earlier one.
+_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,9 @@ class JointCommitter(Committer):
 
     def _dismiss(self, number: int, how: str) -> None:
         self._channel.post(f"commit/{number}/done", how)
-        self._channel.forget(f"commit/{number - 2}/done")
+        # One that is removed while another rank looks for it would block that rank.
+        for message in ("done", "write"):
+            self._channel.forget(f"commit/{number - _KEPT}/{message}")
 
     def _carry_out(self, flight: Flight) -> None:
         super()._carry_out(flight)
@@ -220,16 +227,15 @@ class JointCommitter(Committer):
         self, flight: Flight, joint: JointState, own: Mapping[str, TensorBytes]
     ) -> list[Pack]:
         """Have every rank write what the store lacks of its part; return the packs."""
-        flight.attempts += 1
         holders = joint.holders
         with self._database.read() as connection:
             absent = checkpoints.absent(connection, self._store, holders.keys())
         assigned: dict[int, list[str]] = {rank: [] for rank in range(self._channel.size)}
         for digest in sorted(absent):
             assigned[holders[digest]].append(digest)
-        order = f"commit/{flight.number}/write/{flight.attempts}"
-        self._channel.post(order, {str(rank): listed for rank, listed in assigned.items()})
-        self._channel.forget(f"commit/{flight.number}/write/{flight.attempts - 1}")
+        flight.attempts += 1
+        orders = {str(rank): listed for rank, listed in assigned.items()}
+        self._channel.post(f"commit/{flight.number}/write", [flight.attempts, orders])
         with self._recorder.off_database():
             fresh = [(digest, own[digest]) for digest in assigned[0]]
             flight.pack = self._store.put(fresh, self._owner) if fresh else None
@@ -239,8 +245,11 @@ class JointCommitter(Committer):
         return packs
 
     def _pack_of(self, flight: Flight, rank: int) -> list[Pack]:
-        key = f"commit/{flight.number}/pack/{flight.attempts}/{rank}"
-        told = self._channel.take(key, rank, over=self._is_over)
+        key, attempt = f"commit/{flight.number}/pack/{rank}", flight.attempts
+        answer = self._channel.wait(
+            key, rank, over=self._is_over, fits=lambda key, answer: answer[0] == attempt
+        )
+        told = answer[1]
         if "error" in told:
             raise StorageError(f"Rank {rank}: {told['error']}", path=told["path"])
         pack = pack_from_json(told)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from branchtrack import processes
 from branchtrack.checkpoints import leftovers
+from branchtrack.checkpoints.manifest import TensorBytes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.errors import RankLost
-from branchtrack.training.ranks.channel import Channel
+from branchtrack.training.ranks.channel import Channel, Fits
 from branchtrack.training.record import commits
 from branchtrack.training.record.committer import Point
 from branchtrack.training.record.jobs import JobQueue
@@ -101,21 +104,25 @@ class PartCommitter:
         self._known = {(e.name, writings[e.name]): e.digest for e in manifest.entries}
         part = joint.Part(manifest.entries, snapshot.layouts, snapshot.state)
         channel.post(f"commit/{number}/part/{rank}", part.to_json())
-        attempt = 1
+        order, done = f"commit/{number}/write", f"commit/{number}/done"
+        answer, attempt = f"commit/{number}/pack/{rank}", 0
         while True:
-            order, done = f"commit/{number}/write/{attempt}", f"commit/{number}/done"
-            key, told = channel.wait_for_any([order, done], 0)
+            key, told = channel.wait_for_any([done, order], 0, fits=_after(attempt, done))
             if key == done:
-                return
-            wanted = told[str(rank)]
-            if wanted:
-                answer = f"commit/{number}/pack/{attempt}/{rank}"
-                try:
-                    fresh = [(digest, tensors[digest]) for digest in wanted]
-                    pack = self._store.put(fresh, self._owner)
-                    channel.post(answer, joint.pack_to_json(pack))
-                except RankLost:
-                    raise
-                except Exception as error:
-                    channel.post(answer, joint.error_to_json(error))
-            attempt += 1
+                return channel.forget(answer)
+            attempt = told[0]
+            if wanted := told[1][str(rank)]:
+                channel.post(answer, [attempt, self._write(wanted, tensors)])
+
+    def _write(self, wanted: list[str], tensors: Mapping[str, TensorBytes]) -> dict[str, Any]:
+        """Write tensors, by digest, as a pack, and return the answer to rank 0."""
+        try:
+            fresh = [(digest, tensors[digest]) for digest in wanted]
+            return joint.pack_to_json(self._store.put(fresh, self._owner))
+        except Exception as error:
+            return joint.error_to_json(error)
+
+
+def _after(attempt: int, done: str) -> Fits:
+    """Return what fits to wait for after an attempt: a later one, or that the commit is done."""
+    return lambda key, message: key == done or message[0] > attempt

@@ -47,8 +47,18 @@ class Pair:
 
     def write(self, number: int, attempt: int, digests: list[str]) -> Any:
         """Have it write some tensors; returns what it says of that."""
-        self.leader.post(f"commit/{number}/write/{attempt}", {"0": [], "1": digests})
-        return self.leader.take(f"commit/{number}/pack/{attempt}/1", 1, seconds=60)
+        self.order(number, attempt, digests)
+        return self.answer(number, attempt)
+
+    def order(self, number: int, attempt: int, digests: list[str]) -> None:
+        """Order it to write some tensors."""
+        self.leader.post(f"commit/{number}/write", [attempt, {"0": [], "1": digests}])
+
+    def answer(self, number: int, attempt: int) -> Any:
+        """What it says of an order."""
+        return self.leader.wait(
+            f"commit/{number}/pack/1", 1, seconds=60, fits=lambda key, said: said[0] == attempt
+        )[1]
 
 
 @pytest.fixture
@@ -88,6 +98,51 @@ def test_a_rank_that_cannot_write_says_why_and_can_be_asked_again(
         patch.setattr(pair.store, "put", lambda *given: 1 / 0)
         assert pair.write(1, 1, [digest])["error"] == "division by zero"
     assert pair.write(1, 2, [digest])["nbytes"] > 0
+
+
+def test_a_rank_that_is_slow_to_write_carries_out_the_newest_order_that_it_missed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.committer.commit(pair.point())
+    digest = pair.part(1).entries[0].digest
+    put, begun, may_end = pair.store.put, threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return put(*given)
+
+    monkeypatch.setattr(pair.store, "put", slow)
+    pair.order(1, 1, [digest])
+    assert begun.wait(60)
+    # Rank 0 has failed by itself meanwhile, and begun anew each time.
+    for attempt in (2, 3, 7):
+        pair.order(1, attempt, [digest])
+    may_end.set()
+    assert pair.answer(1, 7)["nbytes"] > 0
+    pair.leader.post("commit/1/done", "recorded")
+    assert pair.committer._free.wait(60)
+
+
+def test_a_rank_that_is_slow_to_write_learns_that_the_commit_was_given_up(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.committer.commit(pair.point())
+    digest = pair.part(1).entries[0].digest
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> None:
+        begun.set()
+        assert may_end.wait(60)
+        raise OSError("no space")
+
+    monkeypatch.setattr(pair.store, "put", slow)
+    pair.order(1, 1, [digest])
+    assert begun.wait(60)
+    pair.order(1, 2, [digest])
+    pair.leader.post("commit/1/done", joint.GIVEN_UP)
+    may_end.set()
+    assert pair.committer._free.wait(60)
 
 
 def test_the_next_commit_waits_until_rank_0_has_recorded_the_one_before(pair: Pair) -> None:
