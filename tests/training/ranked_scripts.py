@@ -12,6 +12,7 @@ says how rank 1 behaves:
     leaves     ends without a word at update 5
     measures   evaluates alone, for long, at update 5
     ends       ends its loop at update 5
+    stays      as rank 0, which ends its loop at update 7
     differs    declares another value of a setting
     breaks     raises an error in each evaluation, in which rank 0 waits for it
 """
@@ -230,7 +231,7 @@ def live(kind: str, case: str, folder: Path) -> None:
         run.log(loss=loss.item())
         run.log(own_loss=loss.item(), rank="all")
         time.sleep(0.02)
-        if run.step() or (rank == 1 and case == "ends" and run.step_number == 5):
+        if run.step() or (case, rank, run.step_number) in (("ends", 1, 5), ("stays", 0, 7)):
             break
     run.finish()
 

@@ -20,7 +20,7 @@ from branchtrack.control import leftovers
 from branchtrack.control.store import checkpoints, spooled
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
-from branchtrack.errors import SchemaError, StorageError
+from branchtrack.errors import RankLost, SchemaError, StorageError
 from branchtrack.training.record import commits, environment, intervals
 from branchtrack.training.record.pending_changes import PendingChanges
 from branchtrack.training.record.recorder import Recorder
@@ -89,7 +89,8 @@ class Committer:
     ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while
     nothing uses the buffers that snapshots are copied into; ``head`` is the id of the node that
     the next one follows; ``saves`` counts those that were due; ``lost`` says why the newest state
-    is not in the store, and ``disk`` whether storage was the cause.
+    is not in the store, and ``fails`` whether a training that ends so has failed: a state that
+    cannot be captured leaves it finished.
     """
 
     #: Whether commits for a bucket wait for their upload on this machine.
@@ -110,7 +111,7 @@ class Committer:
         self.head = head
         self.saves = Saves(self._tell_missed)
         self.lost: str | None = None
-        self.disk = False
+        self.fails = False
         self.number = 0
         self._newest = -1
         recorder.saves = self.saves.as_dict
@@ -206,11 +207,11 @@ class Committer:
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
         """Return status and error of a segment that trained normally, given its last state."""
-        lost, disk = (self.lost, self.disk) if self.lost is not None else (self._waiting, True)
+        lost, fails = (self.lost, self.fails) if self.lost is not None else (self._waiting, True)
         if not lost:
             return status, error
         words = f"The final state of the training could not be written: {lost}"
-        return "failed" if disk else status, "; ".join(filter(None, (error, words)))
+        return "failed" if fails else status, "; ".join(filter(None, (error, words)))
 
     @property
     def _waiting(self) -> str:
@@ -416,7 +417,8 @@ class Committer:
     def _fail(self, answers: Sequence[Answer], error: Exception, step: int) -> None:
         logger.debug("branchtrack committed no node at step %d", step, exc_info=error)
         self._recorder.report("commit", error)
-        self.lost, self.disk = str(error), isinstance(error, StorageError | SchemaError)
+        self.lost = str(error)
+        self.fails = isinstance(error, StorageError | SchemaError | RankLost)
         for answer in answers:
             if answer.state in ("applied", "done") and answer.makes_node:
                 answer.state = "failed"

@@ -162,6 +162,17 @@ def test_a_rank_that_is_killed_leaves_a_branch_that_can_go_on(home: Home, rank: 
 
 
 @pytest.mark.exhaustive
+def test_a_loop_that_rank_0_alone_ends_has_failed_and_keeps_its_nodes(home: Home) -> None:
+    with training(home, "ddp", "stays") as process:
+        several.output(process)
+        assert process.returncode != 0
+    segment = home.segment(MAIN)
+    assert segment.status == "failed"
+    assert segment.error is not None and "final state of the training could not" in segment.error
+    assert max(node.step for node in home.nodes(MAIN)) == 5
+
+
+@pytest.mark.exhaustive
 def test_an_evaluation_that_fails_on_one_rank_ends_all_and_is_said(home: Home) -> None:
     with training(home, "ddp", "breaks") as process:
         home.ask("evaluate", MAIN)
