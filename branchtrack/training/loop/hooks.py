@@ -7,7 +7,7 @@ author declared counts as used with the value that the loop has read. It knows n
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -90,9 +90,12 @@ class Effects:
         prefix, _dot, _own = name.rpartition(".")
         return prefix if self._live.is_several and prefix in self._live.optimizer else None
 
-    def _before(self, name: str, *_: Any) -> None:
+    def _before(
+        self, name: str, _optimizer: object, args: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> None:
         if self._session.witness is not None:
-            self._session.witness.before_step()
+            given = [*args, keywords.get("closure")]
+            self._session.witness.before_step(closure=any(map(callable, given)))
         if self._expected is not None and all(name != other for other, _ in self._readings):
             self._read(name, gradients=True)
             self._session.probe.before(self._live, name)

@@ -21,6 +21,7 @@ from branchtrack import control
 from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import HomeError, SchemaError, StorageError
+from branchtrack.training.pace import Pace
 from branchtrack.training.record import intervals, outages
 from branchtrack.training.record.inbox import Inbox
 from branchtrack.training.record.jobs import Job, JobQueue
@@ -68,7 +69,8 @@ class Recorder:
         self._outages = Outages(partial(outages.append_events, database, segment_id))
         self.jobs = JobQueue(self._attempt_job, lambda: "record" in self._outages)
         self._defects: dict[str, str] = {}
-        self._beat, self._beat_step = time.monotonic(), step
+        self._beat = time.monotonic()
+        self._pace = Pace(self._beat, step)
         self._file, self._changes = FileWatch(database), ChangeWatch(database, segment_id)
         self._poll_seconds = (
             intervals.SQLITE_POLL_SECONDS if database.is_sqlite else intervals.POLL_SECONDS
@@ -336,9 +338,8 @@ class Recorder:
                 )
 
     def _heartbeat(self) -> None:
-        now, step = time.monotonic(), self.step
-        rate = (step - self._beat_step) / max(now - self._beat, 1e-9)
-        self._beat, self._beat_step = now, step
+        self._beat, step = time.monotonic(), self.step
+        rate = self._pace.rate(self._beat, step)
         with self._database.transaction() as connection:
             segments.heartbeat(
                 connection, self._segment, step, rate, self.settings, self.max_steps, self.saves()

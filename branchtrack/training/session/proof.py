@@ -67,10 +67,13 @@ class Witness:
             # Watching serves only the record; no update may suffer from it.
             logger.warning("branchtrack could not read a batch", exc_info=True)
 
-    def before_step(self) -> None:
-        """Note that an optimizer is about to step: later losses also depend on its settings."""
+    def before_step(self, *, closure: bool = False) -> None:
+        """Note that an optimizer is about to step: later losses also depend on its settings.
+
+        With a closure, in which Lightning for instance has its loss, not yet the first one there.
+        """
         if self._comparable is None:
-            self._comparable = len(self._losses)
+            self._comparable = len(self._losses) + closure
 
     def detach(self) -> None:
         """Stop watching."""
@@ -87,16 +90,16 @@ class Witness:
 
         ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the
         bits of each loss as hexadecimal floats, and ``before_step`` how many of them there were
-        when the first optimizer stepped. ``numbers`` are the counters of the script's objects after
-        the update, and ``weights`` is the `weights_digest` of the model then.
+        when the first optimizer used its settings. ``numbers`` are the counters of the script's
+        objects after the update, and ``weights`` is the `weights_digest` of the model then.
         """
         self.detach()
-        losses = [_bits(loss) for loss in self._losses]
+        losses, comparable = [_bits(loss) for loss in self._losses], self._comparable
         return {
             "step": step,
             "batch": self._digest.hexdigest() if self._batches else None,
             "losses": losses,
-            "before_step": len(losses) if self._comparable is None else self._comparable,
+            "before_step": min(len(losses), len(losses) if comparable is None else comparable),
             "numbers": dict(numbers or {}),
             "weights": None if model is None else weights_digest(model),
         }

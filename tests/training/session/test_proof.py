@@ -62,6 +62,18 @@ def test_a_loss_is_whatever_backward_is_called_on() -> None:
     assert len(witness._losses) == 2
 
 
+def test_the_first_loss_of_a_closure_does_not_depend_on_the_step_that_calls_it() -> None:
+    weight = torch.tensor([2.0], requires_grad=True)
+    witness = Witness([])
+    witness.before_step(closure=True)
+    for factor in (3, 5):
+        (weight * factor).sum().backward()
+    assert witness.close(7)["before_step"] == 1
+    unused = Witness([])
+    unused.before_step(closure=True)
+    assert unused.close(7)["before_step"] == 0
+
+
 def test_nothing_is_left_behind_in_torch() -> None:
     original = torch.autograd.backward
     first = Witness([])
