@@ -231,18 +231,30 @@ def end(
     )
     if done.rowcount:
         seals.renew(connection, segments, segment_id)
-        segment = get(connection, segment_id)
-        audit.append(
-            connection,
-            segment.run_id,
-            kind="segment",
-            ref=segment_id,
-            state=status,
-            actor=actor,
-            step=segment.step,
-            reason=error or "",
-        )
+        _log_end(connection, segment_id, status, actor, error or "")
     return bool(done.rowcount)
+
+
+def complete(connection: Connection, segment_id: str, status: str, *, actor: str) -> None:
+    """Correct the end of a segment that has failed only because its last state was missing."""
+    corrected = segments.update().where(segments.c.id == segment_id, segments.c.status == "failed")
+    if connection.execute(corrected.values(status=status, error=None)).rowcount:
+        seals.renew(connection, segments, segment_id)
+        _log_end(connection, segment_id, status, actor, "Its final state was uploaded later.")
+
+
+def _log_end(connection: Connection, segment_id: str, status: str, actor: str, reason: str) -> None:
+    segment = get(connection, segment_id)
+    audit.append(
+        connection,
+        segment.run_id,
+        kind="segment",
+        ref=segment_id,
+        state=status,
+        actor=actor,
+        step=segment.step,
+        reason=reason,
+    )
 
 
 def get(connection: Connection, segment_id: str) -> Segment:

@@ -37,6 +37,16 @@ _GONE = "tensors that it shares with earlier nodes are not stored any more"
 _WENT_ON = "its branch was continued from an earlier node"
 _REMOVED = "its branch was removed"
 _UNREADABLE = "its record cannot be read"
+#: Of a training that has failed only because its last state was not in the bucket when it ended.
+_ENDED = "The training has {}, and its final state could not be written yet: "
+
+
+def end_words(status: str, waiting: str) -> str:
+    """Return why a training has failed that is ``finished`` or ``stopped`` once `finish` is done.
+
+    ``waiting`` says what waits and where.
+    """
+    return _ENDED.format(status) + waiting
 
 
 def record_of(
@@ -206,12 +216,22 @@ def _add(
         return None
     head = runs.get_branch(connection, new.branch_id).head_id or new.parent_id
     node = nodes.commit(connection, replace(new, parent_id=head))
+    if new.kind == "final":
+        _complete(connection, new.segment_id, str(record["actor"]))
     for answer in record["answers"]:
         _move(connection, answer, str(record["actor"]), new.step, node.id)
     saves, before = record["saves"], segments.get(connection, new.segment_id).saves
     if saves is not None and (before is None or before["due"] <= saves["due"]):
         segments.count_saves(connection, new.segment_id, saves)
     return is_named
+
+
+def _complete(connection: Connection, segment_id: str, actor: str) -> None:
+    """Give a segment whose last state is recorded now the end that it would have had."""
+    error = segments.get(connection, segment_id).error or ""
+    for status in ("finished", "stopped"):
+        if _ENDED.format(status) in error:
+            segments.complete(connection, segment_id, status, actor=actor)
 
 
 def _move(

@@ -207,10 +207,13 @@ class Committer:
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
         """Return status and error of a segment that trained normally, given its last state."""
-        lost, fails = (self.lost, self.fails) if self.lost is not None else (self._waiting, True)
-        if not lost:
+        if self.lost is not None:
+            words = f"The final state of the training could not be written: {self.lost}"
+        elif self._waiting:
+            words = spooled.end_words(status, self._waiting)
+        else:
             return status, error
-        words = f"The final state of the training could not be written: {lost}"
+        fails = self.fails or self.lost is None
         return "failed" if fails else status, "; ".join(filter(None, (error, words)))
 
     @property

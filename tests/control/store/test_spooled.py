@@ -15,7 +15,7 @@ from branchtrack.checkpoints.remote import spool as spools
 from branchtrack.control import leftovers
 from branchtrack.control.store import spooled
 from branchtrack.core.records import NewNode, Node
-from branchtrack.db import audit, nodes, runs
+from branchtrack.db import audit, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.environment_variables import STORE_VARIABLE
@@ -95,6 +95,33 @@ def test_a_commit_is_recorded_once_after_the_head(
     spooled.finish(sqlite_database, store)
     assert len(listed(sqlite_database, head.branch_id)) == 3
     assert spools.waiting(store.home) == (0, 0)
+
+
+@pytest.mark.parametrize("status", ["finished", "stopped"])
+def test_a_training_that_failed_for_want_of_its_last_state_has_its_own_end_afterwards(
+    sqlite_database: Database, store: Store, head: Node, status: str
+) -> None:
+    leave(sqlite_database, store, head, 5)
+    leave(sqlite_database, store, head, 6, kind="final")
+    why = f"Ann stopped it; {spooled.end_words(status, '2 commits wait')}"
+    with sqlite_database.transaction() as connection:
+        segments.end(connection, head.segment_id, "failed", actor="test", error=why)
+    spooled.finish(sqlite_database, store)
+    with sqlite_database.read() as connection:
+        segment = segments.get(connection, head.segment_id)
+    assert (segment.status, segment.error) == (status, None)
+    assert events(sqlite_database, head.run_id)[-1][:2] == ("segment", status)
+
+
+def test_a_training_that_failed_for_another_reason_stays_so(
+    sqlite_database: Database, store: Store, head: Node
+) -> None:
+    leave(sqlite_database, store, head, 6, kind="final")
+    with sqlite_database.transaction() as connection:
+        segments.end(connection, head.segment_id, "failed", actor="test", error="It broke.")
+    spooled.finish(sqlite_database, store)
+    with sqlite_database.read() as connection:
+        assert segments.get(connection, head.segment_id).error == "It broke."
 
 
 def test_equal_tensors_are_uploaded_once(
