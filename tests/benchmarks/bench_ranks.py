@@ -122,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="branchtrack-ranks-") as folder:
         home = {"BRANCHTRACK_HOME": str(Path(folder) / "home")}
         module = "tests.benchmarks.bench_ranks"
-        process = several.torchrun("-m", module, "--rounds", str(given.rounds), variables=home)
+        process = several.started("-m", module, "--rounds", str(given.rounds), variables=home)
         text = several.output(process)
     lines = [line.removeprefix("RESULT ") for line in text.split("\n") if "RESULT " in line]
     ranks = sorted((json.loads(line) for line in lines), key=lambda each: each["rank"])

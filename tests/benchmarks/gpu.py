@@ -201,7 +201,7 @@ def ranks(folder: Path, device: str, size: str) -> dict[str, Any]:
     processes = min(2, torch.cuda.device_count()) if device == "cuda" else 2
     sharded = "tiny" if size == "tiny" else "1b"
     given = "-m", "tests.benchmarks.gpu_ranks", str(folder / "sharded"), sharded
-    process = several.torchrun(*given, processes=processes)
+    process = several.started(*given, processes=processes)
     text = several.output(process)
     lines = [line for line in text.split("\n") if line.startswith("RESULT ")]
     assert lines, text[-4000:]

@@ -23,3 +23,9 @@ def test_every_node_of_two_processes_resumes_to_the_same_bits(
     kind: str, case: str, tmp_path: Path
 ) -> None:
     assert several.result("exact", kind, case, str(tmp_path)) == {"nodes": 7, "differing": []}
+
+
+@pytest.mark.exhaustive
+def test_processes_that_accelerate_starts_do_so_too(tmp_path: Path) -> None:
+    result = several.result("exact", "ddp", "plain", str(tmp_path), launcher=several.ACCELERATE)
+    assert result == {"nodes": 7, "differing": []}

@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @contextmanager
 def training(home: Home, kind: str, case: str) -> Iterator[subprocess.Popen[str]]:
     """Within the block two processes train, from their first node on."""
-    process = several.torchrun(
+    process = several.started(
         "-m", "tests.training.ranked_scripts", "live", kind, case, str(home.folder)
     )
     try:
@@ -184,7 +184,7 @@ def test_an_evaluation_that_fails_on_one_rank_ends_all_and_is_said(home: Home) -
 
 
 def test_a_rank_that_requests_something_else_is_refused_before_any_record(home: Home) -> None:
-    process = several.torchrun(
+    process = several.started(
         "-m", "tests.training.ranked_scripts", "live", "ddp", "differs", str(home.folder)
     )
     text = several.output(process)

@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     home = Home(tmp_path_factory.mktemp("several"))
     trust.mark(home.config)
     for kind in ("ddp", "fsdp", "trainer"):
-        process = several.torchrun(
+        process = several.started(
             "-m", "tests.training.ranked_scripts", "train", kind, "alike", str(home.folder)
         )
         text = several.output(process)
