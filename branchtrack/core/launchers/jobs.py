@@ -79,6 +79,18 @@ def is_open(job_state: str | None) -> bool:
     return job_state is not None and job_state not in OVER
 
 
+def shown_state(state: str, launch_state: str | None, job: str | None) -> str:
+    """Return the state of a launch or its branch, finer where a cluster's job carries it out.
+
+    What waits is ``submitted`` until its process is there, and then ``starting``.
+    """
+    if job is None or state not in ("waiting", "queued"):
+        return state
+    return {"queued": "submitted", "starting": "starting", "running": "starting"}.get(
+        launch_state or "", state
+    )
+
+
 def words(launch: Launch) -> str:
     """Return where a launch of a cluster is: ``Slurm job 12: PENDING (Priority)``; else "".
 

@@ -55,3 +55,12 @@ def test_where_a_launch_is_is_said_in_words() -> None:
         "host": "n01",
         "reason": None,
     }
+
+
+def test_what_waits_with_a_job_waits_in_its_cluster() -> None:
+    assert jobs.shown_state("waiting", "queued", "12") == "submitted"
+    assert jobs.shown_state("queued", "queued", "12") == "submitted"
+    assert jobs.shown_state("waiting", "running", "12") == "starting"
+    assert jobs.shown_state("waiting", "failed", "12") == "waiting"
+    assert jobs.shown_state("queued", "queued", None) == "queued"
+    assert jobs.shown_state("running", "running", "12") == "running"

@@ -12,6 +12,7 @@ from branchtrack.analysis import payloads
 from branchtrack.db import audit, runs, segments
 from branchtrack.db.orders import groups, launches, withdrawals
 from tests.web import dom, seeds
+from tests.web.clusters import order_far, submit
 from tests.web.conftest import Site
 
 TREE = "/runs/gpt2-docs"
@@ -175,6 +176,18 @@ def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
     assert "cooler is waiting for a worker. Nobody works here" in banner.text
     assert banner.one("code").text == "branchtrack worker"
     assert page.table("Nodes")[0]["branch"] == "cooler"
+
+
+def test_a_branch_that_waits_in_its_cluster_is_counted_so(own: Site) -> None:
+    launch = order_far(own, "far")
+    assert "1 branch waiting for a worker" in own.get("/runs/digits").one("p", class_="chips").text
+    submit(own, launch, reason="Priority")
+    page = own.get("/runs/digits")
+    assert "1 branch waiting in its cluster" in page.one("p", class_="chips").text
+    assert (
+        "Slurm job 12: PENDING (Priority). Place in the queue"
+        in page.one("div", class_="banner").text
+    )
 
 
 def test_a_launch_that_failed_shows_its_error_and_the_end_of_its_log(own: Site) -> None:
