@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core.launchers.profiles import title
+from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch
 
 #: The state of a job that is about to be submitted; whoever is, has written so before.
@@ -99,6 +100,8 @@ def words(launch: Launch) -> str:
     if launch.launcher is None:
         return ""
     where = title(launch.launcher["kind"])
+    if launch.job is None and launch.job_state is None and launch.state in LAUNCH_ENDS:
+        return f"{where}: no job was submitted"
     if launch.job is None:
         why = f": {launch.job_reason}" if launch.job_reason else ""
         return f"{where}: not submitted yet{why}"

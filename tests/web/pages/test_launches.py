@@ -10,8 +10,9 @@ import pytest
 
 from branchtrack.core.records import Launch, WorkerRow
 from branchtrack.db import runs, tokens
-from branchtrack.db.orders import launches, ordering, queue, workers
+from branchtrack.db.orders import jobs, launches, ordering, queue, workers
 from tests.web import dom
+from tests.web.clusters import order_far
 from tests.web.conftest import Site
 
 
@@ -164,3 +165,24 @@ def test_a_branch_that_was_renamed_is_called_by_its_name_now(
     assert "Launch of digits/renamed" in page.text and "first" not in page.one("main").text
     answer = own.client.get("/api/v1/launches").get_json()["launches"]
     assert [launch["branch"] for launch in answer] == ["renamed", "second"]
+
+
+def test_a_launch_whose_job_was_refused_says_that_nothing_ran(own: Site) -> None:
+    launch = order_far(own, "far")
+    path = f"/launches/{launch.id}"
+    assert "There is none yet." in own.get(path).one("main").text
+    with own.database.transaction() as connection:
+        jobs.begin(connection, launch, "w")
+        launches.move(connection, launch.id, "failed", "w", error="sbatch says no.")
+        jobs.drop(connection, launches.get(connection, launch.id))
+    shown = own.get(path).one("main").text
+    assert "Slurm: no job was submitted" in shown and "not submitted yet" not in shown
+    assert "There is none: no process of it ran." in shown
+
+
+def test_an_output_that_another_machine_keeps_is_said_to_be_there(
+    own: Site, waiting: list[Launch]
+) -> None:
+    start(own, waiting[0], "elsewhere:1:1#1")
+    shown = own.get(f"/launches/{waiting[0].id}").one("main").text
+    assert "There is none here; a worker on another machine keeps it" in shown
