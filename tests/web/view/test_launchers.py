@@ -57,3 +57,15 @@ def pages(own: Site) -> list[str]:
         f"/runs/digits/nodes/{node}/trial",
         "/runs/digits/branches/main/continue",
     ]
+
+
+def test_a_preview_says_where_it_would_train_and_counts_no_queue_of_workers(own: Site) -> None:
+    add(own)
+    path = f"/nodes/{own.node('main')}/resume/preview"
+    here = own.post(path, 200, name="c", set_lr="x0.5,x0.1").one("section", id="preview").text
+    assert "gpu" not in here and "one after another" in here
+    page = own.post(path, 200, name="c", set_lr="x0.5,x0.1", on="gpu")
+    far = page.one("section", id="preview").text
+    assert "gpu: a job of Slurm for each branch" in far and "one after another" not in far
+    assert "without the wait for its jobs" in far
+    assert launchers.words({"name": "gpu", "kind": "ray"}, 1) == "gpu: a job of Ray"
