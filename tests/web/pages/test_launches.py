@@ -62,7 +62,7 @@ def test_what_trains_has_its_progress_its_output_and_its_worker(
     page = own.get("/launches")
     (row,) = page.table("Training")
     assert "epoch 1" in row["branch"] and row["status"] == "starting"
-    assert row["worker"] == "box:1:1#1 on GPU-a"
+    assert row["worker"] == "box, process 1 on GPU-a"
     assert "Every slot is taken." in page.table("Waiting")[0]["branch"]
     (line,) = page.table("Workers")
     assert (line["launches"], line["labels"], line["GPUs"]) == ("1 of 1", "gpu", "GPU-a")
@@ -186,3 +186,15 @@ def test_an_output_that_another_machine_keeps_is_said_to_be_there(
     start(own, waiting[0], "elsewhere:1:1#1")
     shown = own.get(f"/launches/{waiting[0].id}").one("main").text
     assert "There is none here; a worker on another machine keeps it" in shown
+
+
+def test_a_launch_says_what_it_changes_and_which_profile_it_uses(own: Site) -> None:
+    far, main = order_far(own, "far", lr=3e-4), own.lines["main"]
+    assert main.head is not None
+    _, same = main.grower.order(main.head, "same")
+    first, second = own.get("/launches").table("Waiting")
+    assert "lr = 3e-4, profile gpu" in first["branch"] and "no change" in second["branch"]
+    assert "Changes: lr = 3e-4, profile gpu" in own.get(f"/launches/{far.id}").one("main").text
+    start(own, same, beat(own).name)
+    shown = own.get(f"/launches/{same.id}").one("main").text
+    assert "worker box, process 1 on GPU-a" in shown and "Changes: no change." not in shown
