@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import math
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -176,6 +177,12 @@ def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
     assert "cooler is waiting for a worker. Nobody works here" in banner.text
     assert banner.one("code").text == "branchtrack worker"
     assert page.table("Nodes")[0]["branch"] == "cooler"
+
+
+def test_the_head_says_how_far_a_branch_is_and_then_how_fast(site: Site) -> None:
+    pace = site.get(TREE).one("span", data_pace="more-decay")
+    assert re.match(r"step 1,\d{3} of [\d,]+ · [\d.]+ steps/s$", pace.text), pace.text
+    assert pace["data-of"] in pace.text
 
 
 def test_a_branch_that_waits_in_its_cluster_is_counted_so(own: Site) -> None:
