@@ -177,7 +177,7 @@ def test_a_launch_whose_job_was_refused_says_that_nothing_ran(own: Site) -> None
         jobs.drop(connection, launches.get(connection, launch.id))
     shown = own.get(path).one("main").text
     assert "Slurm: no job was submitted" in shown and "not submitted yet" not in shown
-    assert "There is none: no process of it ran." in shown
+    assert "There is none: no process of it ran." in shown and "worker" not in shown
 
 
 def test_an_output_that_another_machine_keeps_is_said_to_be_there(
