@@ -108,6 +108,7 @@ def _row_of_table(match: RunMatch, counts: RunCounts, selection: Selection) -> d
         "id": run.id,
         "name": run.name,
         "status": run.status,
+        **_finer(run.status, run.shown_status),
         "branches": len(run.branches),
         "nodes": counts.nodes,
         "tags": run.tags,
@@ -130,15 +131,25 @@ def _run_lines(
     connection: Connection, lines: Sequence[RunSummary], now: float
 ) -> list[dict[str, Any]]:
     current = run_list.current_segments(connection, [line.run.id for line in lines])
-    return [_run_line(line, current.get(line.run.id, ()), now) for line in lines]
+    segments = [segment for listed in current.values() for segment in listed]
+    with_jobs = run_list.launches_with_jobs(connection, segments)
+    return [_run_line(line, current.get(line.run.id, ()), with_jobs, now) for line in lines]
 
 
-def _run_line(line: RunSummary, current: Sequence[Segment], now: float) -> dict[str, Any]:
-    statuses = (lifecycle.segment_status(segment, now) for segment in current)
+def _run_line(
+    line: RunSummary,
+    current: Sequence[Segment],
+    with_jobs: Mapping[str, tuple[str, str]],
+    now: float,
+) -> dict[str, Any]:
+    statuses = {segment.id: lifecycle.segment_status(segment, now) for segment in current}
+    status = lifecycle.run_status(statuses.values())
+    first = next((key for key, state in statuses.items() if state == status), "")
     return {
         "id": line.run.id,
         "name": line.run.name,
-        "status": lifecycle.run_status(statuses),
+        "status": status,
+        **_finer(status, jobs.shown_state(status, *with_jobs.get(first, (None, None)))),
         "branches": line.branches,
         "nodes": line.nodes,
         "tags": line.run.tags,
@@ -294,6 +305,11 @@ def _where(launch: Launch | None) -> str:
     return jobs.words(launch) if launch is not None and is_open else ""
 
 
+def _finer(status: str, shown: str) -> dict[str, str]:
+    """Return the ``shown`` status where a cluster's job makes it finer than the ``status``."""
+    return {"shown": shown} if shown != status else {}
+
+
 def _branch(
     outline: TreeSummary, branch: Branch, steps: Mapping[str, int], now: float
 ) -> dict[str, Any]:
@@ -305,6 +321,7 @@ def _branch(
         "name": branch.name,
         "group": outline.groups.get(branch.group_id or ""),
         "status": lifecycle.shown(status),
+        **_finer(status, outline.shown_status(branch, now)),
         "live": status in lifecycle.LIVE,
         "tags": branch.tags or [],
         "notes": branch.notes or "",

@@ -132,13 +132,18 @@ def progress_of(update: Any, received: list[int]) -> Any:
     return watch
 
 
+def _shown(payload: dict[str, Any]) -> str:
+    job = payload.get("job") or {}
+    return jobs.shown_state(payload["state"], payload["state"], job.get("id"))
+
+
 def launch_lines(payload: dict[str, Any]) -> list[str]:
     """Return the lines of a launch, given as `payloads_requests.launch` returns it."""
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
         *([("group", payload["group"])] if payload.get("group") else []),
         ("from node", payload["node"]),
-        ("launch", f"{payload['launch']} {state(payload['state'])}"),
+        ("launch", f"{payload['launch']} {state(_shown(payload))}"),
         ("asked", pairs(payload["overrides"]) or "no change"),
     ]
     if payload.get("job"):

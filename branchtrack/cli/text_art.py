@@ -92,7 +92,7 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     name = styled(branch["name"], colours[branch["name"]])
     gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
     name += styled(f" (group {branch['group']})", dim=True) if branch["group"] else ""
-    status = f"{state(branch['status'])}{gone[branch['gone']]}"
+    status = f"{state(branch.get('shown', branch['status']))}{gone[branch['gone']]}"
     status += f" ({visible(branch['where'])})" if branch["where"] else ""
     summary = f"  {name}: {status}, {steps}{origin}"
     return summary + _certified(branch["certificate"]) + _missed(branch["saves"]) + _reason(branch)

@@ -201,6 +201,12 @@ def state_words(state: str) -> str:
     return _STATE_WORDS.get(state, state)
 
 
+def process_words(name: str) -> str:
+    """Return the name of a process, ``host:pid:start#task``, as ``host, process pid``."""
+    parts = name.partition("#")[0].rsplit(":", 2)
+    return f"{parts[0]}, process {parts[1]}" if len(parts) == 3 else name
+
+
 def assignments(values: Mapping[str, Any] | None) -> str:
     """Return settings as ``lr = 3e-4, weight_decay = 0.01``."""
     pairs = (f"{name} = {setting(value)}" for name, value in (values or {}).items())

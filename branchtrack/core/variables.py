@@ -51,6 +51,8 @@ _OUTSIDE_PREFIXES = (
     _OWN,
     "ORX_",
     "SLURM_",
+    "SLURMD_",
+    "SRUN_",
     "PBS_",
     "LSB_",
     "SGE_",
@@ -76,6 +78,8 @@ _OUTSIDE_PREFIXES = (
     "WSL_",
     "GITHUB_",
 )
+#: Slurm says by it that a process runs in a job; anybody else may mean something by the name.
+_OF_JOBS = {"ENVIRONMENT": "BATCH"}
 #: Devices are assigned anew to each job: restored only if nothing is assigned.
 ASSIGNED = frozenset(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
 _LONGEST = 4_096
@@ -89,7 +93,7 @@ def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for name, value in sorted(environ.items()):
-        if not _is_followed(name, environ):
+        if not _is_followed(name, environ) or _OF_JOBS.get(name) == value:
             continue
         hidden = _SECRET.search(name) or _SECRET_VALUE.search(value) or len(value) > _LONGEST
         if hidden or not value.translate(_BLANKS).isprintable():
@@ -168,7 +172,7 @@ def compare(
     values = {
         name: value
         for name, value in before["values"].items()
-        if name not in chosen and _is_followed(name, environ)
+        if name not in chosen and _is_followed(name, environ) and _OF_JOBS.get(name) != value
     }
     secrets = [name for name in before["secrets"] if name not in chosen]
     # Older records have only a list of names.
@@ -182,7 +186,13 @@ def compare(
             if name in environ and environ[name] != value and name not in ASSIGNED
         },
         added=tuple(
-            sorted(name for name in environ if name not in expected and _is_followed(name, environ))
+            sorted(
+                name
+                for name, value in environ.items()
+                if name not in expected
+                and _is_followed(name, environ)
+                and _OF_JOBS.get(name) != value
+            )
         ),
         missing=tuple(name for name in secrets if name not in environ),
         changed=tuple(

@@ -33,6 +33,8 @@ _IGNORED = "Exception ignored in"
 #: launcher then.
 _OF_RANK = re.compile(r"^\[rank\d+\]: ?")
 _OF_LAUNCHER = "ChildFailedError"
+#: What branchtrack itself notes in a log: it is no reason for an end.
+_NOTED = "branchtrack: "
 
 
 def start(
@@ -112,10 +114,12 @@ def ending(exit_code: int | None) -> str:
 def reason_in_log(log: Path, limit: int = 2000) -> str:
     """Return the lines of a log that give the reason for its end.
 
-    They are a refusal by branchtrack, else the message of the last traceback, or the last lines.
+    They are a refusal by branchtrack, else the message of the last traceback, or the last lines
+    of the script's own.
     """
     lines = _lines(log)
-    return refusal_lines.parse_refusal(lines) or _last_lines(lines, limit)
+    own = refusal_lines.parse_refusal(lines)
+    return own or _last_lines([line for line in lines if not line.startswith(_NOTED)], limit)
 
 
 def refusal(log: Path) -> str:

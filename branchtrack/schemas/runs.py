@@ -29,6 +29,7 @@ class RunLine(Answer):
     id: str
     name: str
     status: str
+    shown: str | None = Field(None, description="`submitted` or `starting`: the job of a cluster.")
     branches: int
     nodes: int
     tags: list[str]
@@ -107,6 +108,7 @@ class BranchLine(Answer):
     name: str
     group: str | None
     status: str
+    shown: str | None = Field(None, description="`submitted` or `starting`: the job of a cluster.")
     live: bool
     tags: list[str]
     notes: str

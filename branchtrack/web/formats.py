@@ -97,4 +97,5 @@ FILTERS = {
     "assignments": formats.assignments,
     "outcome": formats.outcome,
     "plural": formats.plural,
+    "process": formats.process_words,
 }

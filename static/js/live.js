@@ -62,7 +62,7 @@ function progress({ heads, points }) {
   for (const [branch, head] of Object.entries(heads)) {
     const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
     const rate = head.rate ? ` · ${digits(head.rate)} steps/s` : "";
-    if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
+    if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${pace.dataset.of}${rate}`;
     reach(branch, head.step);
   }
   for (const [branch, metrics] of Object.entries(points)) value(branch, metrics[stream().dataset.first]);

@@ -78,6 +78,20 @@ def test_detached_launches_are_submitted_and_left(
     assert "cancel 1" in fake.asked
 
 
+def test_what_waits_in_its_cluster_is_said_to_wait_there(
+    call: Call, trained: str, fake: FakeCluster
+) -> None:
+    shown = call("resume", trained, "--on", "slurm", "--name", "far", "--detach")
+    assert "waiting in its cluster" in shown.out
+    call("continue", "fake", "--on", "slurm", "--detach")
+    for lines in (shown.out, call("tree", "fake").out, call("runs").out):
+        assert "waiting for a worker" not in lines
+    assert "far: waiting in its cluster (Slurm job 1: PENDING)" in call("tree", "fake").out
+    assert "waiting in its cluster" in call("runs").out
+    (run,) = call("runs", "--json").json
+    assert (run["status"], run["shown"]) == ("waiting", "submitted")
+
+
 def test_a_refused_job_exits_with_1_and_leaves_no_branch(
     call: Call, trained: str, fake: FakeCluster, sqlite_database: Database
 ) -> None:

@@ -224,3 +224,9 @@ def test_labels_of_axes_are_written_as_all_numbers_are() -> None:
         "−2.5e-3",
         "2e6",
     ]
+
+
+def test_a_process_is_called_by_its_host_and_its_number() -> None:
+    assert formats.process_words("vm:17059:5201172#1") == "vm, process 17059"
+    assert formats.process_words("fe80::1:7:9") == "fe80::1, process 7"
+    assert formats.process_words("worker") == "worker"

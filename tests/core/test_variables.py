@@ -135,3 +135,15 @@ def test_a_secret_cannot_be_given_to_a_launch_where_it_would_be_recorded(text: s
     with pytest.raises(InvalidInput, match="a resume inherits it") as error:
         variables.parse((text,))
     assert "hidden" not in str(error.value)
+
+
+def test_what_a_cluster_sets_for_a_job_is_no_difference_of_the_script() -> None:
+    job = {"ENVIRONMENT": "BATCH", "SLURMD_NODENAME": "n1", "SRUN_DEBUG": "3", "RAY_JOB_ID": "1"}
+    assert variables.recorded(job) == {"values": {}, "secrets": {}}
+    nothing = variables.recorded({})
+    assert variables.compare(nothing, job).sentences() == []
+    older = {"values": {"ENVIRONMENT": "BATCH", "SLURMD_NODENAME": "n1"}, "secrets": {}}
+    assert variables.compare(older, {}).sentences() == []
+    own = variables.recorded({"ENVIRONMENT": "production"})
+    assert own["values"] == {"ENVIRONMENT": "production"}
+    assert variables.compare(own, job).variables == {"ENVIRONMENT": "production"}

@@ -154,6 +154,19 @@ def test_the_last_lines_of_a_log_say_why(tmp_path: Path, text: str, words: str) 
     assert local_process.reason_in_log(log) == words
 
 
+def test_what_branchtrack_notes_in_a_log_is_no_reason(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    note = "branchtrack: Set here and not for the node's process: A, B.\n"
+    log.write_text(note)
+    assert local_process.reason_in_log(log) == ""
+    log.write_text(f"{note}loading\n{note}")
+    assert local_process.reason_in_log(log) == "loading"
+    log.write_text(TRACEBACK + note)
+    assert local_process.reason_in_log(log) == "ValueError: too much"
+    log.write_text(f"branchtrack: refused: lr is too large\n{note}")
+    assert local_process.reason_in_log(log) == "lr is too large"
+
+
 def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     message = f"CheckpointMismatch: betas is {'1, ' * 700} and was {'2, ' * 700}. Put it back."

@@ -267,7 +267,7 @@ def _is_launch(database: Database, ref: str) -> bool:
     """Return whether an id is that of a launch and not of a request.
 
     Raises:
-        Ambiguous: it is the prefix of several.
+        Ambiguous: it is the prefix of several. NotFound: it is that of neither.
     """
     from branchtrack.db import requests
     from branchtrack.db.orders import launches
@@ -282,6 +282,9 @@ def _is_launch(database: Database, ref: str) -> bool:
                 raise
             except NotFound:
                 ids.append("")
+    if not any(ids):
+        fix = "`branchtrack requests RUN` and `branchtrack queue` list them."
+        raise NotFound("request or launch", ref, fix=fix)
     if all(ids):
         raise Ambiguous("request or launch", ref, ids)
     return bool(ids[1])

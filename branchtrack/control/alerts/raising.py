@@ -124,7 +124,7 @@ def _raise(
     branch = runs.get_branch(connection, segment.branch_id)
     offer = None if earlier is None else offers.renewed(connection, earlier)
     offer = offer or offers.offer(connection, branch, problem)
-    words = text if offer is None else f"{text}: {wording.offer_words(offer)}"
+    words = text if offer is None else f"{text.removesuffix('.')}: {wording.offer_words(offer)}"
     return alerts.add(
         connection,
         segment.run_id,

@@ -19,7 +19,7 @@ from branchtrack.core.launchers import profiles
 from branchtrack.core.launchers.profiles import Profile
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launchers
-from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.errors import InvalidInput, NotFound, shown
 
 
 def actor_at_shell(home: Path) -> Actor:
@@ -83,5 +83,6 @@ def resolved(
     except NotFound:
         names = [profile.name for profile in launchers.all_of(connection)]
         allowed = ", ".join([*names, *kinds]) or "none: this home has no launchers"
-        raise InvalidInput("on", name, allowed) from None
+        what = f"There is no launcher {shown(name)}."
+        raise InvalidInput("on", name, allowed, what=what) from None
     return profiles.launcher(profile.name, profile.kind, [*profile.options, *options])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core.launchers.profiles import title
+from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch
 
 #: The state of a job that is about to be submitted; whoever is, has written so before.
@@ -79,6 +80,18 @@ def is_open(job_state: str | None) -> bool:
     return job_state is not None and job_state not in OVER
 
 
+def shown_state(state: str, launch_state: str | None, job: str | None) -> str:
+    """Return the state of a launch or its branch, finer where a cluster's job carries it out.
+
+    What waits is ``submitted`` until its process is there, and then ``starting``.
+    """
+    if job is None or state not in ("waiting", "queued"):
+        return state
+    return {"queued": "submitted", "starting": "starting", "running": "starting"}.get(
+        launch_state or "", state
+    )
+
+
 def words(launch: Launch) -> str:
     """Return where a launch of a cluster is: ``Slurm job 12: PENDING (Priority)``; else "".
 
@@ -87,6 +100,8 @@ def words(launch: Launch) -> str:
     if launch.launcher is None:
         return ""
     where = title(launch.launcher["kind"])
+    if launch.job is None and launch.job_state is None and launch.state in LAUNCH_ENDS:
+        return f"{where}: no job was submitted"
     if launch.job is None:
         why = f": {launch.job_reason}" if launch.job_reason else ""
         return f"{where}: not submitted yet{why}"

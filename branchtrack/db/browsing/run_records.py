@@ -20,10 +20,11 @@ from sqlalchemy import (
 )
 
 from branchtrack.core import lifecycle
+from branchtrack.core.launchers import jobs
 from branchtrack.core.records import Segment
 from branchtrack.db import segments as segment_rows
 from branchtrack.db.browsing.tables import metric_summaries
-from branchtrack.db.tables import branches, runs, segments
+from branchtrack.db.tables import branches, launches, runs, segments
 
 #: Seconds without a heartbeat after which a process is taken for one that never comes back.
 FORGOTTEN_AFTER = 60.0
@@ -35,7 +36,10 @@ _BULK |= {"error": None, "saves": None, "environment": None, "code": None}
 
 @dataclass(slots=True)
 class SegmentRecord:
-    """A segment: ``status`` as it is shown, ``is_fresh`` if its process was alive lately."""
+    """A segment: ``status`` as it is shown, ``is_fresh`` if its process was alive lately.
+
+    ``shown_status`` is finer where the job of a cluster carries out its launch.
+    """
 
     id: str
     position: int
@@ -45,6 +49,7 @@ class SegmentRecord:
     rate: float | None
     is_open: bool
     is_fresh: bool
+    shown_status: str
 
 
 @dataclass(slots=True)
@@ -105,6 +110,13 @@ class RunRecord:
         self.leader = branch or next(default, first)
         trained = self.leader.trained if self.leader else None
         self.leading = trained.id if trained else None
+
+    @property
+    def shown_status(self) -> str:
+        """Return the status as `jobs.shown_state` has it, which pages and lists show."""
+        segment = self.shown_branch.current if self.shown_branch else None
+        is_finer = segment is not None and segment.status == self.status
+        return segment.shown_status if segment is not None and is_finer else self.status
 
     @property
     def shown_branch(self) -> BranchRecord | None:
@@ -217,6 +229,19 @@ def _columns(with_metrics: bool, with_settings: bool) -> Iterable[Any]:
     # These lie behind the long columns, which need not be read for what has ended.
     for name in "process started_at heartbeat_at ended_at".split():
         yield case((is_open, segments.c[name])).label(name)
+    # Read of those alone that wait.
+    job = (
+        select(launches.c.state)
+        .where(
+            launches.c.branch_id == branches.c.id,
+            launches.c.segment_id == segments.c.id,
+            launches.c.job.is_not(None),
+        )
+        .order_by(launches.c.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    yield case((segments.c.status == "waiting", job)).label("job_launch")
     yield segments.c.settings if with_settings else null().label("settings")
     if with_metrics:
         yield metric_summaries.c.name.label("metric")
@@ -265,6 +290,7 @@ def _segment(row: Row[Any], now: float) -> SegmentRecord:
         row.rate,
         is_open,
         is_fresh,
+        jobs.shown_state(status, row.job_launch, row.job_launch),
     )
 
 

@@ -5,7 +5,7 @@ Pages, shell and API read the same list; each statement is for any number of run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,13 @@ from branchtrack.db import segments as segment_rows
 from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import (
     branches,
+    launches,
     nodes,
     runs,
     segments,
 )
 
+_OPEN = ("queued", "starting", "running")
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
 
@@ -153,6 +155,22 @@ def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str
         for row in connection.execute(query):
             current.setdefault(row.run_id, []).append(segment_rows.record(row._mapping))
     return current
+
+
+def launches_with_jobs(
+    connection: Connection, current: Collection[Segment]
+) -> dict[str, tuple[str, str]]:
+    """Return (state of the launch, its job in a cluster) of the segments that wait with a job."""
+    ids = [segment.id for segment in current if segment.status == "waiting"]
+    known: dict[str, tuple[str, str]] = {}
+    for first in range(0, len(ids), _CHUNK):
+        query = (
+            select(launches.c.segment_id, launches.c.state, launches.c.job)
+            .where(launches.c.state.in_(_OPEN), launches.c.job.is_not(None))
+            .where(launches.c.segment_id.in_(ids[first : first + _CHUNK]))
+        )
+        known |= {row.segment_id: (row.state, row.job) for row in connection.execute(query)}
+    return known
 
 
 def details(

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core import lifecycle, saves
+from branchtrack.core.launchers import jobs
 from branchtrack.core.records import (
     Branch,
     Certificate,
@@ -104,6 +105,11 @@ class TreeSummary:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
         segment = self.segments.get(branch.segment_id or "")
         return "empty" if segment is None else lifecycle.segment_status(segment, now)
+
+    def shown_status(self, branch: Branch, now: float) -> str:
+        """Return the status as `jobs.shown_state` has it, by the newest launch of a branch."""
+        launch, status = self.launches.get(branch.id), self.status(branch, now)
+        return jobs.shown_state(status, launch.state, launch.job) if launch else status
 
     def saves(self, branch: Branch) -> dict[str, Any] | None:
         """Return the counts of saves over all processes that trained a branch."""

@@ -91,10 +91,11 @@ class Offer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a form: errors by field, or what it would do."""
+    """What came of a form: errors by field, or what it would do, and by which ``launcher``."""
 
     errors: Mapping[str, BranchtrackError] = field(default_factory=dict)
     preview: Mapping[str, Any] | None = None
+    launcher: Mapping[str, Any] | None = None
 
 
 @blueprint.get("/nodes/<node_id>/resume")
@@ -136,7 +137,7 @@ def preview(node_id: str) -> Response:
     """Show what the form would start, and what it would cost; nothing is started."""
     offer, submitted = _offer(node_id), forms.pressed(request.form)
     try:
-        launchers.chosen(submitted)
+        launcher = launchers.chosen(submitted)
         result = control.preview_launches(
             services().database,
             services().store,
@@ -152,7 +153,7 @@ def preview(node_id: str) -> Response:
         if line["error"] and line["error"]["facts"].get("thinned"):
             line["error"]["fix"] = _WEIGHTS_FIX
     status = 422 if result["refused"] else 200
-    return _render_form(offer, submitted, status, Outcome(preview=result))
+    return _render_form(offer, submitted, status, Outcome(preview=result, launcher=launcher))
 
 
 def _as_field(error: CheckpointThinned) -> BranchtrackError:
@@ -277,6 +278,8 @@ def _render_form(
         errors=errors,
         others=[error for name, error in errors.items() if name not in field_names],
         preview=outcome.preview,
+        launcher=outcome.launcher,
+        where_words=launchers.words,
         on=submitted.get(launchers.FIELD, ""),
         prefix=PREFIX,
         turn={name: submitted.get(name, "") for name in ("priority", "labels", "retries")},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from branchtrack.control.launchers import profiles
-from branchtrack.core.launchers.profiles import Profile
+from branchtrack.core.launchers.profiles import Profile, title
 from branchtrack.web.services import services
 
 #: The field of a form that names one.
@@ -18,6 +18,12 @@ def choices(offered: Sequence[Profile]) -> Sequence[tuple[str, str]]:
     """Return the values of the field with what people read; none if there is nothing to choose."""
     listed = [(profile.name, profile.title) for profile in offered]
     return [_HERE, *listed] if listed else []
+
+
+def words(launcher: Mapping[str, Any], branches: int) -> str:
+    """Return where so many branches would train: ``gpu: a job of Slurm for each branch``."""
+    each = " for each branch" if branches > 1 else ""
+    return f"{launcher['name']}: a job of {title(launcher['kind'])}{each}"
 
 
 def chosen(form: Mapping[str, str]) -> dict[str, Any] | None:

@@ -33,7 +33,8 @@ def estimate(outlook: Outlook, steps: int | None) -> str:
         return ""
     words = []
     if outlook.seconds:
-        words.append(formats.duration(steps * outlook.seconds / outlook.steps))
+        seconds = steps * outlook.seconds / outlook.steps
+        words.append(formats.duration(seconds) if seconds >= 1 else "a second")
     if outlook.stored_bytes:
         nbytes = steps * outlook.stored_bytes / outlook.steps
         words.append(f"{formats.size(int(nbytes))} on disk")

@@ -91,7 +91,7 @@ def word_of(choices: Choices, matches: RunMatches, minute: int) -> str:
         (
             match.run.id,
             match.run.updated_at,
-            match.run.status,
+            match.run.shown_status,
             [segment and (segment.step, segment.rate) for segment in _lines(match.run)],
             list(match.values.values()),
         )

@@ -14,6 +14,7 @@ from typing import Any
 from branchtrack.core import formats, lifecycle, saves
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.formats import as_number
+from branchtrack.core.launchers import jobs
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting
@@ -73,6 +74,12 @@ class BranchView:
     def style(self) -> int:
         """Return the branch's index in its run, unless another one is drawn by it."""
         return self.branch.position if self.drawn is None else self.drawn
+
+    @property
+    def shown_status(self) -> str:
+        """Return the status that people read, as `jobs.shown_state`."""
+        state, job = (self.launch.state, self.launch.job) if self.launch else (None, None)
+        return lifecycle.shown(jobs.shown_state(self.status, state, job))
 
     @property
     def is_live(self) -> bool:
@@ -269,12 +276,10 @@ def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
 
     The trainings of a trial that have ended are not among them: they ended as they were to.
     """
-    order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
+    order = "running paused starting submitted waiting lost failed stopped finished empty".split()
     ended = ("stopped", "finished")
     shown = Counter(
-        lifecycle.shown(view.status)
-        for view in branches
-        if not (view.is_tried and view.status in ended)
+        view.shown_status for view in branches if not (view.is_tried and view.status in ended)
     )
     counts = {state: shown[state] for state in order}
     return [(state, count) for state, count in counts.items() if count]

@@ -168,4 +168,5 @@ def test_one_with_a_process_whose_worker_does_not_end_it_is_not_called_cancelled
 
 
 def test_an_id_of_neither_is_refused(call: Call, forked: Forked) -> None:
-    assert call("cancel", "0000").code == 2
+    nothing = call("cancel", "0000")
+    assert nothing.code == 2 and "There is no request or launch '0000'." in nothing.err

@@ -88,3 +88,13 @@ def test_processes_that_notice_the_same_thing_at_once_write_one_row(
         ids = set(pool.map(notice, range(8)))
     with database.read() as connection:
         assert [alert.id for alert in alerts.after(connection, 0, 10)] == list(ids)
+
+
+def test_a_sentence_and_the_offer_after_it_share_no_punctuation(
+    database: Database, forked: Forked
+) -> None:
+    tree, _nodes = forked
+    with database.transaction() as connection:
+        segment = tree.segment("main")
+        crash = raising.raise_crash(connection, segment, "failed", "Killed by SIGKILL.", "run")
+    assert crash.text.startswith("training failed at step 30: Killed by SIGKILL: fork from node")

@@ -44,6 +44,8 @@ def test_where_a_launch_is_is_said_in_words() -> None:
     assert jobs.words(waits) == "Slurm: not submitted yet"
     failed = replace(waits, job_state="SUBMITTING", job_reason="It does not answer.")
     assert jobs.words(failed) == "Slurm: not submitted yet: It does not answer."
+    refused = replace(waits, state="failed")
+    assert jobs.words(refused) == "Slurm: no job was submitted"
     pending = replace(waits, job="12", job_state="PENDING", job_reason="Priority")
     assert jobs.words(pending) == "Slurm job 12: PENDING (Priority)"
     running = replace(waits, job="12", job_state="RUNNING", job_host="n01")
@@ -55,3 +57,12 @@ def test_where_a_launch_is_is_said_in_words() -> None:
         "host": "n01",
         "reason": None,
     }
+
+
+def test_what_waits_with_a_job_waits_in_its_cluster() -> None:
+    assert jobs.shown_state("waiting", "queued", "12") == "submitted"
+    assert jobs.shown_state("queued", "queued", "12") == "submitted"
+    assert jobs.shown_state("waiting", "running", "12") == "starting"
+    assert jobs.shown_state("waiting", "failed", "12") == "waiting"
+    assert jobs.shown_state("queued", "queued", None) == "queued"
+    assert jobs.shown_state("running", "running", "12") == "running"

@@ -10,8 +10,9 @@ import pytest
 
 from branchtrack.core.records import Launch, WorkerRow
 from branchtrack.db import runs, tokens
-from branchtrack.db.orders import launches, ordering, queue, workers
+from branchtrack.db.orders import jobs, launches, ordering, queue, workers
 from tests.web import dom
+from tests.web.clusters import order_far
 from tests.web.conftest import Site
 
 
@@ -61,7 +62,7 @@ def test_what_trains_has_its_progress_its_output_and_its_worker(
     page = own.get("/launches")
     (row,) = page.table("Training")
     assert "epoch 1" in row["branch"] and row["status"] == "starting"
-    assert row["worker"] == "box:1:1#1 on GPU-a"
+    assert row["worker"] == "box, process 1 on GPU-a"
     assert "Every slot is taken." in page.table("Waiting")[0]["branch"]
     (line,) = page.table("Workers")
     assert (line["launches"], line["labels"], line["GPUs"]) == ("1 of 1", "gpu", "GPU-a")
@@ -164,3 +165,36 @@ def test_a_branch_that_was_renamed_is_called_by_its_name_now(
     assert "Launch of digits/renamed" in page.text and "first" not in page.one("main").text
     answer = own.client.get("/api/v1/launches").get_json()["launches"]
     assert [launch["branch"] for launch in answer] == ["renamed", "second"]
+
+
+def test_a_launch_whose_job_was_refused_says_that_nothing_ran(own: Site) -> None:
+    launch = order_far(own, "far")
+    path = f"/launches/{launch.id}"
+    assert "There is none yet." in own.get(path).one("main").text
+    with own.database.transaction() as connection:
+        jobs.begin(connection, launch, "w")
+        launches.move(connection, launch.id, "failed", "w", error="sbatch says no.")
+        jobs.drop(connection, launches.get(connection, launch.id))
+    shown = own.get(path).one("main").text
+    assert "Slurm: no job was submitted" in shown and "not submitted yet" not in shown
+    assert "There is none: no process of it ran." in shown and "worker" not in shown
+
+
+def test_an_output_that_another_machine_keeps_is_said_to_be_there(
+    own: Site, waiting: list[Launch]
+) -> None:
+    start(own, waiting[0], "elsewhere:1:1#1")
+    shown = own.get(f"/launches/{waiting[0].id}").one("main").text
+    assert "There is none here; a worker on another machine keeps it" in shown
+
+
+def test_a_launch_says_what_it_changes_and_which_profile_it_uses(own: Site) -> None:
+    far, main = order_far(own, "far", lr=3e-4), own.lines["main"]
+    assert main.head is not None
+    _, same = main.grower.order(main.head, "same")
+    first, second = own.get("/launches").table("Waiting")
+    assert "lr = 3e-4, profile gpu" in first["branch"] and "no change" in second["branch"]
+    assert "Changes: lr = 3e-4, profile gpu" in own.get(f"/launches/{far.id}").one("main").text
+    start(own, same, beat(own).name)
+    shown = own.get(f"/launches/{same.id}").one("main").text
+    assert "worker box, process 1 on GPU-a" in shown and "Changes: no change." not in shown

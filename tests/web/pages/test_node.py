@@ -59,6 +59,21 @@ def test_a_change_that_was_not_seen_is_called_ineffective(own: Site) -> None:
     assert "ineffective The update used lr 5e-3 at step 42, not 1e-4." in page.text
 
 
+def test_what_was_not_read_back_says_why(own: Site) -> None:
+    def said() -> set[str]:
+        page = own.get(f"/nodes/{own.node('main')}")
+        return {row["read back"] for row in page.table("Settings in force")}
+
+    main = own.lines["main"]
+    assert said() == {"no change here"}
+    main.commit("intervention", 41, {"lr": 1e-4}, effective=False)
+    assert said() == {"not yet"}
+    main.end("stopped")
+    assert said() == {"no update after it"}
+    page = own.get(f"/nodes/{own.node('main')}")
+    assert "No update followed this node." in page.text and "back yet" not in page.text
+
+
 def test_the_checkpoint_shows_what_is_stored_and_where(site: Site) -> None:
     node = site.lines["cooler"].head
     assert node is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ from branchtrack.analysis import payloads
 from branchtrack.db import audit, runs, segments
 from branchtrack.db.orders import groups, launches, withdrawals
 from tests.web import dom, seeds
+from tests.web.clusters import order_far, submit
 from tests.web.conftest import Site
 
 TREE = "/runs/gpt2-docs"
@@ -175,6 +177,24 @@ def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
     assert "cooler is waiting for a worker. Nobody works here" in banner.text
     assert banner.one("code").text == "branchtrack worker"
     assert page.table("Nodes")[0]["branch"] == "cooler"
+
+
+def test_the_head_says_how_far_a_branch_is_and_then_how_fast(site: Site) -> None:
+    pace = site.get(TREE).one("span", data_pace="more-decay")
+    assert re.match(r"step 1,\d{3} of [\d,]+ · [\d.]+ steps/s$", pace.text), pace.text
+    assert pace["data-of"] in pace.text
+
+
+def test_a_branch_that_waits_in_its_cluster_is_counted_so(own: Site) -> None:
+    launch = order_far(own, "far")
+    assert "1 branch waiting for a worker" in own.get("/runs/digits").one("p", class_="chips").text
+    submit(own, launch, reason="Priority")
+    page = own.get("/runs/digits")
+    assert "1 branch waiting in its cluster" in page.one("p", class_="chips").text
+    assert (
+        "Slurm job 12: PENDING (Priority). Place in the queue"
+        in page.one("div", class_="banner").text
+    )
 
 
 def test_a_launch_that_failed_shows_its_error_and_the_end_of_its_log(own: Site) -> None:

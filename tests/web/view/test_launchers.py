@@ -57,3 +57,26 @@ def pages(own: Site) -> list[str]:
         f"/runs/digits/nodes/{node}/trial",
         "/runs/digits/branches/main/continue",
     ]
+
+
+def test_a_preview_says_where_it_would_train_and_counts_no_queue_of_workers(own: Site) -> None:
+    add(own)
+    path = f"/nodes/{own.node('main')}/resume/preview"
+    here = own.post(path, 200, name="c", set_lr="x0.5,x0.1").one("section", id="preview").text
+    assert "gpu" not in here and "one after another" in here
+    page = own.post(path, 200, name="c", set_lr="x0.5,x0.1", on="gpu")
+    far = page.one("section", id="preview").text
+    assert "gpu: a job of Slurm for each branch" in far and "one after another" not in far
+    assert "without the wait for its jobs" in far
+    assert launchers.words({"name": "gpu", "kind": "ray"}, 1) == "gpu: a job of Ray"
+
+
+def test_a_profile_that_was_removed_is_named_at_its_field(own: Site) -> None:
+    add(own)
+    page = own.post(f"/nodes/{own.node('main')}/resume", 422, name="far", on="old")
+    alert = page.one(role="alert")
+    assert "1 field cannot be accepted: Where. Nothing was changed." in alert.text
+    assert alert.one("a")["href"] == "#error-on"
+    assert page.one(id="error-on").text == "There is no launcher 'old'. Allowed: gpu."
+    settings = next(d for d in page.all("details") if "Optimizer" in d.text)
+    assert "open" not in settings.attributes

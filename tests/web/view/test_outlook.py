@@ -36,3 +36,7 @@ def test_quick_orders_are_factors_of_the_first_rate_that_are_allowed() -> None:
     ]
     assert outlook.quick_orders({"weight_decay": WEIGHT_DECAY}, {"weight_decay": 0.1}) == []
     assert outlook.quick_orders({"lr": LR}, {}) == []
+
+
+def test_what_takes_less_than_a_second_is_not_said_to_take_none() -> None:
+    assert outlook.estimate(replace(SO_FAR, stored_bytes=0), 1) == "about a second"

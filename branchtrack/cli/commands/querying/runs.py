@@ -149,7 +149,7 @@ def _print(rows: Sequence[dict[str, Any]], columns: str) -> None:
         [
             (
                 styled(run["name"], bold=True) + (" *" if run["pinned"] else ""),
-                state(run["status"]),
+                state(run.get("shown", run["status"])),
                 *(_cell(name, run) for name in names),
                 str(run["branches"]),
                 str(run["nodes"]),

@@ -21,8 +21,8 @@ class Outlook:
     """What the processes of a branch have made: updates in how many seconds, and bytes on disk.
 
     ``max_steps`` is where the process that made the node meant to end, ``waiting`` the number of
-    launches in the queue, ``training`` of those that have a slot of a worker. ``thinned`` is what
-    is left of the node's checkpoint: ``recipe`` or ``weights``; None for all.
+    launches in the queue for workers, ``training`` of those that have a slot of one. ``thinned`` is
+    what is left of the node's checkpoint: ``recipe`` or ``weights``; None for all.
     """
 
     steps: int
@@ -45,7 +45,8 @@ def read(connection: Connection, node: Node) -> Outlook:
         )
         .scalar_subquery()
     )
-    counted = select(func.count()).select_from(launches)
+    # Jobs of clusters take no slot of a worker.
+    counted = select(func.count()).select_from(launches).where(launches.c.launcher.is_(None))
     waiting = counted.where(launches.c.state == "queued").scalar_subquery()
     training = counted.where(launches.c.state.in_(("starting", "running"))).scalar_subquery()
     left = select(checkpoints.c.thinned).where(checkpoints.c.digest == node.state_digest)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.launchers import profiles
 from branchtrack.db.engine import Database
-from branchtrack.db.tables import segments
+from branchtrack.db.tables import launches, segments
 from branchtrack.db.views.nearby import launch_outlook
 from tests.trees_for_tests import make_forked_tree
 from tests.web import seeds
@@ -48,3 +49,20 @@ def test_launches_that_wait_and_that_have_a_slot_are_counted_apart(
     with sqlite_database.read() as connection:
         outlook = launch_outlook.read(connection, root)
     assert (outlook.waiting, outlook.training) == (1, 1)
+
+
+def test_launches_of_clusters_are_in_no_queue_of_workers(
+    sqlite_database: Database, store: Store
+) -> None:
+    grower = seeds.Grower(sqlite_database, store, "busy")
+    root = grower.line("main", 100).commit("root", 0)
+    far = [grower.order(root, name)[1] for name in ("waits", "trains")]
+    with sqlite_database.transaction() as connection:
+        launcher = profiles.launcher("gpu", "slurm", [])
+        is_far = launches.c.id.in_([launch.id for launch in far])
+        connection.execute(launches.update().where(is_far).values(launcher=launcher))
+        is_second = launches.c.id == far[1].id
+        connection.execute(launches.update().where(is_second).values(state="running"))
+    with sqlite_database.read() as connection:
+        outlook = launch_outlook.read(connection, root)
+    assert (outlook.waiting, outlook.training) == (0, 0)

@@ -30,5 +30,4 @@ def test_every_page_leads_to_it(own: Site) -> None:
         "/storage",
         "/tokens",
         "/help",
-        "/me",
     ]
