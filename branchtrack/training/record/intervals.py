@@ -8,6 +8,8 @@ SQLITE_POLL_SECONDS = 0.025
 LISTENING_POLL_SECONDS = 2.0
 #: Seconds after which metric points are written, unless there are many of them earlier.
 FLUSH_SECONDS = 0.2
+#: The same with a database server, which many trainings share.
+SERVER_FLUSH_SECONDS = 0.5
 #: Seconds between two heartbeats, each with a check that the store is there.
 HEARTBEAT_SECONDS = 1.0
 #: Seconds for which a training thread that needs a job done waits for a blocked database.

@@ -7,12 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from branchtrack.training.record import intervals
-
 #: A point that was logged: name, step, value, time.
 LoggedPoint = tuple[str, int, float, float]
 
-#: Points that are written without waiting for `intervals.FLUSH_SECONDS`.
+#: Points that are written without waiting.
 FLUSH_POINTS = 1000
 #: Points in one transaction at most, so that no other writer waits for long.
 TRANSACTION_POINTS = 5000
@@ -41,9 +39,12 @@ class Points:
         now = time.time()
         self._buffer.extend((name, step, value, now) for name, value in values.items())
 
-    def is_due(self, now: float) -> bool:
-        """Return whether the points should be written; ``now`` is a time of `time.monotonic`."""
-        is_late = now - self._flushed_at >= intervals.FLUSH_SECONDS
+    def is_due(self, now: float, seconds: float) -> bool:
+        """Return whether points should be written, which is so after some seconds at the latest.
+
+        ``now`` is a time of `time.monotonic`.
+        """
+        is_late = now - self._flushed_at >= seconds
         return is_late or len(self._buffer) >= FLUSH_POINTS
 
     def flush(self) -> None:

@@ -75,6 +75,9 @@ class Recorder:
         self._poll_seconds = (
             intervals.SQLITE_POLL_SECONDS if database.is_sqlite else intervals.POLL_SECONDS
         )
+        self._flush_seconds = (
+            intervals.FLUSH_SECONDS if database.is_sqlite else intervals.SERVER_FLUSH_SECONDS
+        )
         self._stopped = threading.Event()
         self._pulse = threading.Thread(target=self._beat_on, name="branchtrack pulse", daemon=True)
         if create is None:
@@ -251,7 +254,7 @@ class Recorder:
                 continue
             self._attempt("requests", self._poll)
             now = time.monotonic()
-            if self._points.is_due(now):
+            if self._points.is_due(now, self._flush_seconds):
                 self._attempt("metrics", self._points.flush)
             if now - self._beat >= intervals.HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)

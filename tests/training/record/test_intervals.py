@@ -12,4 +12,4 @@ def test_a_process_is_heard_of_often_before_it_counts_as_lost() -> None:
 
 def test_requests_are_looked_for_more_often_than_anything_is_written() -> None:
     assert intervals.SQLITE_POLL_SECONDS < intervals.POLL_SECONDS < intervals.FLUSH_SECONDS
-    assert intervals.FLUSH_SECONDS < intervals.HEARTBEAT_SECONDS
+    assert intervals.FLUSH_SECONDS < intervals.SERVER_FLUSH_SECONDS < intervals.HEARTBEAT_SECONDS

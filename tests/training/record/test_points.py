@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from branchtrack.errors import StorageError
-from branchtrack.training.record import intervals, points
+from branchtrack.training.record import points
 from branchtrack.training.record.points import LoggedPoint, Points
 
 
@@ -65,6 +65,6 @@ def test_a_flush_is_due_by_the_clock_or_by_the_number_of_points(
     monkeypatch.setattr(points, "FLUSH_POINTS", 2)
     buffer = Points(Writer())
     last = buffer._flushed_at
-    assert not buffer.is_due(last) and buffer.is_due(last + 2 * intervals.FLUSH_SECONDS)
+    assert not buffer.is_due(last, 0.5) and buffer.is_due(last + 1.0, 0.5)
     buffer.log(1, {"loss": 0.5, "lr": 1.0})
-    assert buffer.is_due(last)
+    assert buffer.is_due(last, 0.5)
