@@ -244,7 +244,7 @@ def _work_in_job(
 
     with signals(in_job=True) as came:
         job_process.end_with_parent()
-        launch = job_process.launch_of_job(database, launch_id, job)
+        launch = job_process.launch_of_job(database, launch_id, job, came.stop)
         if launch is None:
             echo(f"Nothing is left to be done for launch {launch_id} in job {job}.", err=True)
             raise click.exceptions.Exit(0)

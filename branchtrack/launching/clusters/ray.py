@@ -52,7 +52,6 @@ class Ray:
     where: str
 
     kind = "ray"
-    outlives = True
     takes_jobs_along = True
 
     @classmethod

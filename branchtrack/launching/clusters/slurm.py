@@ -27,7 +27,6 @@ class Slurm:
     """The Slurm cluster that this machine's commands reach."""
 
     kind = "slurm"
-    outlives = False
     where = ""
     takes_jobs_along = False
 
