@@ -33,8 +33,10 @@ on_option = click.option(
 )
 
 
-def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
+def chosen(database: Database, on: str | None, *, dry_run: bool) -> dict[str, Any] | None:
     """Return the launcher that the options of a command name, which can be reached from here.
+
+    A ``dry_run`` does not need its cluster to answer.
 
     Raises:
         InvalidInput: there is no such launcher, an option cannot be given, or this machine lacks
@@ -49,7 +51,7 @@ def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
     options = click.get_current_context().meta.get(JOB_OPTIONS, [])
     with database.read() as connection:
         launcher = profiles.resolved(connection, on, options)
-    cluster = registry.check_here(launcher["kind"], on, launcher["options"])
+    cluster = registry.check_here(launcher["kind"], on, launcher["options"], is_asked=not dry_run)
     if launcher["kind"] == "ray":
         # A variable of this shell may have named the cluster; workers have others.
         launcher["options"] = ray_options.with_address(launcher["options"], cluster.where)

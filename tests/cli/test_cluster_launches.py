@@ -102,7 +102,14 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert call("continue", "fake", "--on", "tpu").code == 2
     assert call("trial", trained, "--aa", "--on", "tpu").code == 2
     fake.is_up = False
-    assert call("resume", trained, "--on", "slurm").code == 1
+    silent = call("resume", trained, "--on", "slurm")
+    assert silent.code == 1 and "Nothing was ordered" in silent.err and "goes on" not in silent.err
+    for order in (
+        ("resume", trained),
+        ("continue", "fake"),
+        ("trial", trained, "--aa", "--steps", "2"),
+    ):
+        assert call(*order, "--on", "slurm", "--dry-run").code == 0
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(Path("/nowhere")))
     absent = call("resume", trained, "--on", "slurm", "--json")
@@ -157,6 +164,8 @@ def test_bad_input_for_ray_is_refused_with_the_way_out(
     order = ("resume", trained, "--on", "ray", "--json", "--")
     unknown = call(*order, "--num-gpu=1")
     assert unknown.code == 2 and "--num-gpus, --memory" in str(unknown.json["error"])
+    port = call(*order, "--address=http://127.0.0.1:99999")
+    assert port.code == 2 and "--address=http://127.0.0.1:99999" in port.json["error"]["what"]
     nowhere = call(*order, "--num-gpus=1")
     assert nowhere.code == 2 and "--address=http://HOST:8265" in nowhere.json["error"]["what"]
     assert call("launcher", "add", "r", "--kind", "ray", "--", "--gres=gpu:1").code == 2

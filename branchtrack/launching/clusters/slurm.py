@@ -160,6 +160,6 @@ def _unreachable(why: str) -> ClusterUnreachable:
     return ClusterUnreachable(
         f"Slurm does not answer: {why}.",
         safe="What was submitted goes on.",
-        fix="`scontrol ping` says whether its controller is up; it is tried again.",
+        fix="`scontrol ping` says whether its controller is up.",
         cluster="slurm",
     )
