@@ -250,6 +250,8 @@ def _work_in_job(
             raise click.exceptions.Exit(0)
         hired = staff.hired(line, database, job_process.columns(job))
         hired.run(came.stop, only=launch.id)
+        if came.received and hired.children:
+            job_process.note_signal(database, launch.id, signal.Signals(came.received[0]))
         let_go(hired, staff, came.hurry)
         was_signalled = bool(came.received)
     code = job_process.exit_code(database, launch_id, was_signalled=was_signalled)

@@ -11,13 +11,14 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import jobs, launches, withdrawals
-from branchtrack.errors import IllegalTransition, InvalidInput
+from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
 from branchtrack.launching.clusters import endings
 from branchtrack.launching.clusters.job_files import INTERRUPTED
 from branchtrack.launching.clusters.watch import current
@@ -73,6 +74,19 @@ def launch_of_job(
         # Whoever looks after the jobs was faster, and has prepared it.
         again = current(database, launch_id)
         return again if again.state == "queued" else None
+
+
+def note_signal(database: Database, launch_id: str, received: signal.Signals) -> None:
+    """Record which signal a job was sent: its training is sent SIGTERM, whichever it was.
+
+    That reaches every process of a training that has a launcher of its own, as SIGUSR1 would not.
+    """
+    # The signal counts, whether it can be recorded or not.
+    with suppress(StorageError), database.transaction() as connection:
+        launch = launches.get(connection, launch_id)
+        title = jobs.cluster(launch)
+        why = f"{title} job {launch.job} received {received.name}; its training is sent SIGTERM."
+        jobs.note(connection, launch_id, why)
 
 
 def _falls_silent(database: Database, launch: Launch, stop: threading.Event) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from branchtrack import control
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import segments
+from branchtrack.db import audit, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.errors import InvalidInput
@@ -88,6 +89,20 @@ def test_a_later_start_waits_for_what_still_trains(
     ends.set()
     assert job_process.launch_of_job(database, launch.id, "1", ends) == reread(database, launch)
     assert segment_status(database, launch) == "running"
+
+
+def test_the_signal_that_a_job_received_is_in_the_record(
+    on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    job_process.note_signal(database, launch.id, signal.SIGUSR1)
+    with database.read() as connection:
+        event = [e for e in audit.since(connection, launch.run_id) if e.ref == launch.id][-1]
+        assert audit.first_broken_seq(connection, launch.run_id) is None
+    said = "Slurm job 1 received SIGUSR1; its training is sent SIGTERM."
+    assert (event.reason, event.state) == (said, "running")
 
 
 def test_where_it_runs_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,10 @@ def test_usr1_before_a_limit_makes_a_node(
     until(lambda: is_over(now(launch)))
     assert now(launch).state == "ended" and segment_status(database, launch) == "stopped"
     assert steps_of(database, "limit")[-1] > 0
+    with database.read() as connection:
+        events = [e for e in audit.since(connection, launch.run_id) if e.ref == launch.id]
+    said = f"Slurm job {now(launch).job} received SIGUSR1; its training is sent SIGTERM."
+    assert said in [event.reason for event in events]
     # It may not run again: somebody has to say so.
     assert now(launch).id == launch.id and now(launch).job_state == "FAILED"
 
