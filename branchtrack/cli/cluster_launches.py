@@ -6,16 +6,17 @@ What follows ``--`` are options of the cluster's own command.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.launch_progress import interrupts, progress_of
-from branchtrack.cli.output import echo
+from branchtrack.cli.output import echo, is_terminal
 from branchtrack.cli.progress import bars
 from branchtrack.cli.setting_arguments import JOB_OPTIONS
+from branchtrack.core.launchers import jobs
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch
@@ -95,17 +96,33 @@ def carry_out(
     labels = {launch.id: launch.branch or launch.id for launch in launches}
     with bars(labels) as updates, interrupts() as received:
         watchers = {key: progress_of(update, received) for key, update in updates.items()}
+        say_of = None if quiet or is_terminal() else _sayer()
 
         def watch(launch: Launch, segment: Any) -> None:
             # A job that runs again has the bar of the launch that it goes on with.
             key = launch.id if launch.id in watchers else _first(database, launch, ids)
             watchers[key](launch, segment)
+            if say_of is not None:
+                say_of(labels[key], launch)
 
         try:
             return foreground.follow(shepherd, ids, watch)
         except KeyboardInterrupt:
             echo(f"The jobs go on; `branchtrack cancel {ids[0][:8]}` ends one.", err=True)
             raise
+
+
+def _sayer() -> Callable[[str, Launch], None]:
+    """Return what prints where a job is whenever that has changed, for where no bar shows it."""
+    said: dict[str, str] = {}
+
+    def say_of(label: str, launch: Launch) -> None:
+        where = jobs.words(launch)
+        if said.get(label) != where:
+            said[label] = where
+            echo(f"{label}: {where}", err=True)
+
+    return say_of
 
 
 def refresh(line: CommandLine, database: Database) -> None:

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from branchtrack import control
+from branchtrack.checkpoints.location import open_store
+from branchtrack.cli import cluster_launches
+from branchtrack.core.launchers import profiles
 from branchtrack.core.records import Node
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
@@ -115,6 +119,43 @@ def test_bad_input_is_refused_before_anything_is_made(
     absent = call("resume", trained, "--on", "slurm", "--json")
     assert absent.code == 2 and "has no sbatch" in absent.json["error"]["what"]
     assert ordered(sqlite_database) == []
+
+
+def test_a_trial_says_nothing_of_the_launches_of_others(
+    call: Call, trained: str, fake: FakeCluster, sqlite_database: Database, sqlite_config: Any
+) -> None:
+    launcher = profiles.launcher("slurm", "slurm", [])
+    order = control.ForkOrder([trained], {}, name="other")
+    store = open_store(sqlite_config.store)
+    (other,) = control.create_launches(
+        sqlite_database, store, order, actor="ann", launcher=launcher
+    )
+    fake.refusal = "sbatch refused the job: no such partition."
+    refused = call(*f"trial {trained} --aa --repeats 1 --steps 2 --on slurm".split())
+    said = [line for line in refused.err.splitlines() if line.startswith("Launch ")]
+    assert said and len(set(said)) == len(said) and other.id not in refused.err
+    with sqlite_database.read() as connection:
+        assert launches.get(connection, other.id).state == "queued"
+
+
+def test_without_a_terminal_each_state_of_a_job_is_a_line(
+    call: Call, trained: str, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([("PENDING", "Resources"), ("PENDING", "Resources"), ("CANCELLED", "")])
+    answer = fake.jobs
+
+    def changing(names: Any) -> Any:
+        for job in fake.submitted:
+            state, reason = next(states, ("CANCELLED", ""))
+            fake.say(job, state, reason=reason)
+        return answer(names)
+
+    monkeypatch.setattr(fake, "jobs", changing)
+    monkeypatch.setattr(cluster_launches, "_EVERY", 0.0)
+    followed = call("resume", trained, "--on", "slurm", "--name", "watched")
+    said = [line for line in followed.err.splitlines() if "Slurm job 1: PENDING" in line]
+    assert said[-1] == "watched: Slurm job 1: PENDING (Resources)"
+    assert len(set(said)) == len(said)
 
 
 @pytest.fixture
