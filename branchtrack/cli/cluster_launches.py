@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.launch_progress import interrupts, progress_of
@@ -17,6 +18,8 @@ from branchtrack.cli.output import echo, is_terminal
 from branchtrack.cli.progress import bars
 from branchtrack.cli.setting_arguments import JOB_OPTIONS
 from branchtrack.core.launchers import jobs
+from branchtrack.core.queueing import OF_WORKERS
+from branchtrack.errors import InvalidInput
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch
@@ -49,7 +52,9 @@ def chosen(database: Database, on: str | None, *, dry_run: bool) -> dict[str, An
     from branchtrack.core.launchers import ray_options
     from branchtrack.launching.clusters import registry
 
-    options = click.get_current_context().meta.get(JOB_OPTIONS, [])
+    context = click.get_current_context()
+    _check_manner(context)
+    options = context.meta.get(JOB_OPTIONS, [])
     with database.read() as connection:
         launcher = profiles.resolved(connection, on, options)
     cluster = registry.check_here(launcher["kind"], on, launcher["options"], is_asked=not dry_run)
@@ -57,6 +62,15 @@ def chosen(database: Database, on: str | None, *, dry_run: bool) -> dict[str, An
         # A variable of this shell may have named the cluster; workers have others.
         launcher["options"] = ray_options.with_address(launcher["options"], cluster.where)
     return launcher
+
+
+def _check_manner(context: click.Context) -> None:
+    """Refuse the options of a command that say something of workers alone."""
+    if labels := context.params.get("labels"):
+        raise InvalidInput("labels", labels, OF_WORKERS)
+    if context.get_parameter_source("slots") is ParameterSource.COMMANDLINE:
+        allowed = "no --slots with --on: the cluster decides how many train at a time"
+        raise InvalidInput("slots", context.params["slots"], allowed)
 
 
 def job_preview(line: CommandLine, launcher: dict[str, Any] | None) -> dict[str, Any]:

@@ -121,6 +121,17 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert ordered(sqlite_database) == []
 
 
+@pytest.mark.parametrize("order", ["resume fake@0", "continue fake", "trial fake@0 --steps 2 --aa"])
+@pytest.mark.parametrize("option", ["--labels gpu", "--slots 2"])
+def test_what_says_something_of_workers_is_refused_with_a_cluster(
+    order: str, option: str, call: Call, trained: str, fake: FakeCluster, sqlite_database: Database
+) -> None:
+    for more in ("", " --dry-run"):
+        refused = call(*f"{order} --on slurm {option}{more}".split())
+        assert refused.code == 2 and option.split()[0].lstrip("-") in refused.err
+    assert ordered(sqlite_database) == [] and not fake.asked
+
+
 def test_a_trial_says_nothing_of_the_launches_of_others(
     call: Call, trained: str, fake: FakeCluster, sqlite_database: Database, sqlite_config: Any
 ) -> None:
