@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from branchtrack.config import Config
 from branchtrack.core import lifecycle
@@ -72,7 +72,7 @@ class Watch:
             job, state, host = launch.job or "", launch.job_state or UNKNOWN, launch.job_host or ""
             if is_gone and endings.is_silent(self.database, launch):
                 self._settle_lost(launch, JobStatus(job, name, UNKNOWN, host, why))
-            else:
+            elif launch.state not in lifecycle.LAUNCH_ENDS:
                 self._record(launch, JobStatus(job, name, state, host, why))
 
     def is_urgent(self, launch: Launch) -> bool:
@@ -100,7 +100,8 @@ class Watch:
             self._run_again(launch)
 
     def _settle_lost(self, launch: Launch, status: JobStatus) -> None:
-        self._record(launch, status)
+        # The error of a launch that is lost says why; of another that would be no news.
+        self._record(launch, replace(status, reason=""))
         if launch.state not in lifecycle.LAUNCH_ENDS:
             endings.lose(self.database, self.config, launch, status)
         job_files.remove(self.config, endings.root_id(self.database, launch))
