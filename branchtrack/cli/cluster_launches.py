@@ -6,16 +6,20 @@ What follows ``--`` are options of the cluster's own command.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.launch_progress import interrupts, progress_of
-from branchtrack.cli.output import echo
+from branchtrack.cli.output import echo, is_terminal
 from branchtrack.cli.progress import bars
 from branchtrack.cli.setting_arguments import JOB_OPTIONS
+from branchtrack.core.launchers import jobs
+from branchtrack.core.queueing import OF_WORKERS
+from branchtrack.errors import InvalidInput
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch
@@ -33,8 +37,10 @@ on_option = click.option(
 )
 
 
-def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
+def chosen(database: Database, on: str | None, *, dry_run: bool) -> dict[str, Any] | None:
     """Return the launcher that the options of a command name, which can be reached from here.
+
+    A ``dry_run`` does not need its cluster to answer.
 
     Raises:
         InvalidInput: there is no such launcher, an option cannot be given, or this machine lacks
@@ -46,14 +52,25 @@ def chosen(database: Database, on: str | None) -> dict[str, Any] | None:
     from branchtrack.core.launchers import ray_options
     from branchtrack.launching.clusters import registry
 
-    options = click.get_current_context().meta.get(JOB_OPTIONS, [])
+    context = click.get_current_context()
+    _check_manner(context)
+    options = context.meta.get(JOB_OPTIONS, [])
     with database.read() as connection:
         launcher = profiles.resolved(connection, on, options)
-    cluster = registry.check_here(launcher["kind"], on, launcher["options"])
+    cluster = registry.check_here(launcher["kind"], on, launcher["options"], is_asked=not dry_run)
     if launcher["kind"] == "ray":
         # A variable of this shell may have named the cluster; workers have others.
         launcher["options"] = ray_options.with_address(launcher["options"], cluster.where)
     return launcher
+
+
+def _check_manner(context: click.Context) -> None:
+    """Refuse the options of a command that say something of workers alone."""
+    if labels := context.params.get("labels"):
+        raise InvalidInput("labels", labels, OF_WORKERS)
+    if context.get_parameter_source("slots") is ParameterSource.COMMANDLINE:
+        allowed = "no --slots with --on: the cluster decides how many train at a time"
+        raise InvalidInput("slots", context.params["slots"], allowed)
 
 
 def job_preview(line: CommandLine, launcher: dict[str, Any] | None) -> dict[str, Any]:
@@ -93,17 +110,33 @@ def carry_out(
     labels = {launch.id: launch.branch or launch.id for launch in launches}
     with bars(labels) as updates, interrupts() as received:
         watchers = {key: progress_of(update, received) for key, update in updates.items()}
+        say_of = None if quiet or is_terminal() else _sayer()
 
         def watch(launch: Launch, segment: Any) -> None:
             # A job that runs again has the bar of the launch that it goes on with.
             key = launch.id if launch.id in watchers else _first(database, launch, ids)
             watchers[key](launch, segment)
+            if say_of is not None:
+                say_of(labels[key], launch)
 
         try:
             return foreground.follow(shepherd, ids, watch)
         except KeyboardInterrupt:
             echo(f"The jobs go on; `branchtrack cancel {ids[0][:8]}` ends one.", err=True)
             raise
+
+
+def _sayer() -> Callable[[str, Launch], None]:
+    """Return what prints where a job is whenever that has changed, for where no bar shows it."""
+    said: dict[str, str] = {}
+
+    def say_of(label: str, launch: Launch) -> None:
+        where = jobs.words(launch)
+        if said.get(label) != where:
+            said[label] = where
+            echo(f"{label}: {where}", err=True)
+
+    return say_of
 
 
 def refresh(line: CommandLine, database: Database) -> None:

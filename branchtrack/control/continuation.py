@@ -61,7 +61,7 @@ def continue_branch(
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     order: dict[str, Any] = {"name": None, "settings": dict(settings or {})}
-    turn = valid_turn(priority, labels, retries)
+    turn = valid_turn(priority, labels, retries, launcher=launcher)
     plain_values.check(order["settings"], "")
     actors.check(who, "launch", ["continue", *order["settings"]])
     actors.check_reason(who, message)

@@ -138,7 +138,8 @@ def create_launches(
             names = plan.names(connection)
             if not allow_code_change:
                 check_code(connection, plan, entry_point)
-        facts |= {**valid_turn(priority, labels, retries), "launcher": launcher}
+        facts |= valid_turn(priority, labels, retries, launcher=launcher)
+        facts["launcher"] = launcher
         checked = check_branches(database, store, plan, names, entry_point)
         with database.transaction() as connection:
             return _queue_all(connection, plan, checked, who, message, facts, order_id)

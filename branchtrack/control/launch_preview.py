@@ -47,6 +47,7 @@ def preview_launches(
     entry_point: Mapping[str, Any] | None = None,
     priority: int | None = None,
     labels: Iterable[str] | None = None,
+    launcher: dict[str, Any] | None = None,
     retries: int = 0,
     allow_code_change: bool = True,
 ) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def preview_launches(
             check_code(connection, plan, entry_point)
         run = runs.get_run(connection, first.run_id)
         group = plan.group and groups.free(connection, run.id, plan.group)
-    valid_turn(priority, labels, retries)
+    valid_turn(priority, labels, retries, launcher=launcher)
     known: dict[str, list[str]] = {}
     lines = [
         _branch(database, store, plan, branch, name, entry_point, known)

@@ -13,21 +13,32 @@ from branchtrack.errors import InvalidInput
 
 #: The highest priority, and with a minus sign the lowest.
 MOST_PRIORITY = 1000
+#: What is allowed of labels where a cluster carries out a launch.
+OF_WORKERS = "none with a cluster: they choose a worker, and no worker starts its launches"
 #: The most often that a crashed launch is started again.
 MOST_RETRIES = 100
 
 
 def valid_turn(
-    priority: object, labels: Iterable[object] | None, retries: object
+    priority: object,
+    labels: Iterable[object] | None,
+    retries: object,
+    *,
+    launcher: object = None,
 ) -> dict[str, Any]:
     """Return what a launch says of its turn: ``priority labels retries``, None for none.
 
+    ``launcher`` is what carries it out if no worker does.
+
     Raises:
-        InvalidInput: one of them is not valid.
+        InvalidInput: one of them is not valid, or labels of a worker are given with a launcher.
     """
+    names = valid_labels(labels)
+    if names and launcher is not None:
+        raise InvalidInput("labels", ", ".join(names), OF_WORKERS)
     return {
         "priority": valid_priority(priority),
-        "labels": valid_labels(labels) or None,
+        "labels": names or None,
         "retries": valid_retries(retries) or None,
     }
 

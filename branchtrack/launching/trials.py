@@ -27,8 +27,10 @@ def run_trials(worker: Worker, trial_ids: Sequence[str], watch: Watch) -> list[T
     try:
         while True:
             worker.look()
-            worker.shepherd.look()
             current = [advance(worker.database, store, trial_id) for trial_id in trial_ids]
+            # Launches of others are looked after, and told of, by others.
+            worker.shepherd.only = _launches(current)
+            worker.shepherd.look()
             queued = _queued(worker, current)
             for launch_id in queued[: max(0, worker.slots - len(worker.children))]:
                 worker.claim(launch_id)
@@ -43,6 +45,12 @@ def run_trials(worker: Worker, trial_ids: Sequence[str], watch: Watch) -> list[T
     finally:
         if not worker.children:
             worker.leave()
+
+
+def _launches(trials: Sequence[Trial]) -> list[str]:
+    """Return the launches of all sides, also of those that are over: their jobs may not be."""
+    pairs = [pair for trial in trials for pair in trial.pairs]
+    return [side.launch for pair in pairs for side in pair.sides if side and side.launch]
 
 
 def _ordered(trials: Sequence[Trial]) -> list[str]:

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from branchtrack import control
+from branchtrack.checkpoints.location import open_store
+from branchtrack.cli import cluster_launches
+from branchtrack.core.launchers import profiles
 from branchtrack.core.records import Node
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
@@ -116,12 +120,67 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert call("continue", "fake", "--on", "tpu").code == 2
     assert call("trial", trained, "--aa", "--on", "tpu").code == 2
     fake.is_up = False
-    assert call("resume", trained, "--on", "slurm").code == 1
+    silent = call("resume", trained, "--on", "slurm")
+    assert silent.code == 1 and "Nothing was ordered" in silent.err and "goes on" not in silent.err
+    for order in (
+        ("resume", trained),
+        ("continue", "fake"),
+        ("trial", trained, "--aa", "--steps", "2"),
+    ):
+        assert call(*order, "--on", "slurm", "--dry-run").code == 0
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(Path("/nowhere")))
     absent = call("resume", trained, "--on", "slurm", "--json")
     assert absent.code == 2 and "has no sbatch" in absent.json["error"]["what"]
     assert ordered(sqlite_database) == []
+
+
+@pytest.mark.parametrize("order", ["resume fake@0", "continue fake", "trial fake@0 --steps 2 --aa"])
+@pytest.mark.parametrize("option", ["--labels gpu", "--slots 2"])
+def test_what_says_something_of_workers_is_refused_with_a_cluster(
+    order: str, option: str, call: Call, trained: str, fake: FakeCluster, sqlite_database: Database
+) -> None:
+    for more in ("", " --dry-run"):
+        refused = call(*f"{order} --on slurm {option}{more}".split())
+        assert refused.code == 2 and option.split()[0].lstrip("-") in refused.err
+    assert ordered(sqlite_database) == [] and not fake.asked
+
+
+def test_a_trial_says_nothing_of_the_launches_of_others(
+    call: Call, trained: str, fake: FakeCluster, sqlite_database: Database, sqlite_config: Any
+) -> None:
+    launcher = profiles.launcher("slurm", "slurm", [])
+    order = control.ForkOrder([trained], {}, name="other")
+    store = open_store(sqlite_config.store)
+    (other,) = control.create_launches(
+        sqlite_database, store, order, actor="ann", launcher=launcher
+    )
+    fake.refusal = "sbatch refused the job: no such partition."
+    refused = call(*f"trial {trained} --aa --repeats 1 --steps 2 --on slurm".split())
+    said = [line for line in refused.err.splitlines() if line.startswith("Launch ")]
+    assert said and len(set(said)) == len(said) and other.id not in refused.err
+    with sqlite_database.read() as connection:
+        assert launches.get(connection, other.id).state == "queued"
+
+
+def test_without_a_terminal_each_state_of_a_job_is_a_line(
+    call: Call, trained: str, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([("PENDING", "Resources"), ("PENDING", "Resources"), ("CANCELLED", "")])
+    answer = fake.jobs
+
+    def changing(names: Any) -> Any:
+        for job in fake.submitted:
+            state, reason = next(states, ("CANCELLED", ""))
+            fake.say(job, state, reason=reason)
+        return answer(names)
+
+    monkeypatch.setattr(fake, "jobs", changing)
+    monkeypatch.setattr(cluster_launches, "_EVERY", 0.0)
+    followed = call("resume", trained, "--on", "slurm", "--name", "watched")
+    said = [line for line in followed.err.splitlines() if "Slurm job 1: PENDING" in line]
+    assert said[-1] == "watched: Slurm job 1: PENDING (Resources)"
+    assert len(set(said)) == len(said)
 
 
 @pytest.fixture
@@ -171,6 +230,8 @@ def test_bad_input_for_ray_is_refused_with_the_way_out(
     order = ("resume", trained, "--on", "ray", "--json", "--")
     unknown = call(*order, "--num-gpu=1")
     assert unknown.code == 2 and "--num-gpus, --memory" in str(unknown.json["error"])
+    port = call(*order, "--address=http://127.0.0.1:99999")
+    assert port.code == 2 and "--address=http://127.0.0.1:99999" in port.json["error"]["what"]
     nowhere = call(*order, "--num-gpus=1")
     assert nowhere.code == 2 and "--address=http://HOST:8265" in nowhere.json["error"]["what"]
     assert call("launcher", "add", "r", "--kind", "ray", "--", "--gres=gpu:1").code == 2

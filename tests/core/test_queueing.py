@@ -34,6 +34,13 @@ def test_what_is_no_list_of_names_is_refused(labels: Any) -> None:
         queueing.valid_labels(labels)
 
 
+def test_labels_choose_a_worker_and_so_are_refused_with_a_cluster() -> None:
+    assert queueing.valid_turn(1, [], 2, launcher={"kind": "slurm"})["labels"] is None
+    with pytest.raises(InvalidInput, match="no worker starts its launches") as caught:
+        queueing.valid_turn(None, ["gpu"], 0, launcher={"kind": "slurm"})
+    assert caught.value.field == "labels"
+
+
 def test_a_worker_needs_every_label_of_a_launch() -> None:
     assert queueing.can_take(["gpu", "big"], ["gpu"])
     assert queueing.can_take([], None)

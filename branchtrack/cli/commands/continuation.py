@@ -76,7 +76,7 @@ def continue_run(
         raise click.UsageError("Give either a RUN or --all-crashed.")
     with line.database() as database:
         names = _crashed(database) if run is None else [run]
-        launcher = chosen(database, on)
+        launcher = chosen(database, on, dry_run=dry_run)
         if dry_run:
             _list(names, job_preview(line, launcher), as_json)
             return

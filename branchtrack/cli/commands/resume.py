@@ -153,7 +153,7 @@ def resume(
         return
     with line.database() as database:
         order, details = read_order(database, node, **options)
-        details["launcher"] = chosen(database, on)
+        details["launcher"] = chosen(database, on, dry_run=dry_run)
         if dry_run:
             _dry_run(line, database, order, details, as_json)
             return

@@ -244,12 +244,14 @@ def _work_in_job(
 
     with signals(in_job=True) as came:
         job_process.end_with_parent()
-        launch = job_process.launch_of_job(database, launch_id, job)
+        launch = job_process.launch_of_job(database, launch_id, job, came.stop)
         if launch is None:
             echo(f"Nothing is left to be done for launch {launch_id} in job {job}.", err=True)
             raise click.exceptions.Exit(0)
         hired = staff.hired(line, database, job_process.columns(job))
         hired.run(came.stop, only=launch.id)
+        if came.received and hired.children:
+            job_process.note_signal(database, launch.id, signal.Signals(came.received[0]))
         let_go(hired, staff, came.hurry)
         was_signalled = bool(came.received)
     code = job_process.exit_code(database, launch_id, was_signalled=was_signalled)

@@ -184,7 +184,7 @@ def _arms(order: TrialOrder, declared: Mapping[str, Setting]) -> list[Arm]:
 
 
 def _turn(order: TrialOrder) -> dict[str, Any]:
-    turn = valid_turn(order.priority, order.labels, 0)
+    turn = valid_turn(order.priority, order.labels, 0, launcher=order.launcher)
     return {name: turn[name] for name in ("priority", "labels")}
 
 

@@ -46,32 +46,35 @@ def checked(kind: str, options: Sequence[str]) -> list[str]:
         raise InvalidInput(field, f"{len(options)} options", f"at most {_MOST}")
     joined = _joined(field, options)
     if kind == "ray":
-        ray_options.parsed(joined)
-        return joined
-    for option in joined:
-        _check(field, option)
-    return joined
+        ray_options.parsed([option for option, _ in joined])
+    else:
+        for option, written in joined:
+            _check(field, option, written)
+    return [option for option, _ in joined]
 
 
-def _joined(field: str, options: Sequence[str]) -> list[str]:
-    joined: list[str] = []
+def _joined(field: str, options: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each option in one piece, and as it was written."""
+    joined: list[tuple[str, str]] = []
     # Whether the last option may still get its value in a word of its own.
     is_open = False
     for word in options:
         if not isinstance(word, str) or not word.isprintable() or len(word) > _LONGEST:
             raise InvalidInput(field, word, f"printable words of up to {_LONGEST} characters")
         if word.startswith("-") and word.strip("-"):
-            joined.append(word)
+            joined.append((word, word))
             is_open = "=" not in word if word.startswith("--") else len(word) == 2
         elif is_open and word and not word.startswith("-"):
-            joined[-1] += f"={word}" if joined[-1].startswith("--") else word
+            option, written = joined[-1]
+            piece = f"={word}" if option.startswith("--") else word
+            joined[-1] = (option + piece, f"{written} {word}")
             is_open = False
         else:
             raise InvalidInput(field, word, "options, such as --partition=main or -p main")
     return joined
 
 
-def _check(field: str, option: str) -> None:
+def _check(field: str, option: str, written: str) -> None:
     name, _, value = option.partition("=")
     if name.startswith("--"):
         # A long option may be cut short, as far as it stays the only one.
@@ -80,11 +83,11 @@ def _check(field: str, option: str) -> None:
         is_ours = any(letter and name.startswith(letter) for letter in _OURS.values())
     if is_ours:
         allowed = f"options other than {', '.join(_OURS)}: branchtrack sets these itself"
-        raise InvalidInput(field, option, allowed)
+        raise InvalidInput(field, written, allowed)
     if name == "--signal" and (not _SIGNAL.fullmatch(value) or "B" not in value.partition(":")[0]):
         raise InvalidInput(
             field,
-            option,
+            written,
             "--signal=B:USR1@60 or another time: with B: it reaches the job's script, which has "
             "a node made first",
         )

@@ -113,6 +113,11 @@ def saw(connection: Connection, launch: Launch, status: JobStatus) -> None:
         _change(connection, launch, is_same, **seen)
 
 
+def note(connection: Connection, launch_id: str, why: str) -> None:
+    """Append to the log what has come to the job of a launch."""
+    _log(connection, launch_id, why)
+
+
 def of_claim(job: str, host: str) -> dict[str, str | None]:
     """Return the columns of a launch that job ``job`` carries out on ``host``."""
     return {"job": job, "job_state": RUNNING, "job_host": host, "job_reason": None}

@@ -62,7 +62,9 @@ def get(connection: Connection, name: str) -> Profile:
     """
     row = connection.execute(select(launchers).where(launchers.c.name == name)).first()
     if row is None:
-        raise NotFound("launcher", name)
+        names = ", ".join(profile.name for profile in all_of(connection))
+        fix = f"The launchers of this home: {names}." if names else "This home has no launchers."
+        raise NotFound("launcher", name, fix=fix)
     return _record(row)
 
 

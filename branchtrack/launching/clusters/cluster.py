@@ -38,10 +38,6 @@ class Cluster(Protocol):
         """The name of the kind."""
 
     @property
-    def outlives(self) -> bool:
-        """Whether a training may still make its node when the cluster calls its job over."""
-
-    @property
     def where(self) -> str:
         """Which of several clusters of its kind it is: an address; empty if there is one only."""
 

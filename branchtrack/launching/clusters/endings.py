@@ -6,6 +6,9 @@ not do is done here, once, however many look. It asks no cluster.
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 from sqlalchemy import Connection
 
 from branchtrack import control
@@ -14,10 +17,10 @@ from branchtrack.control import continuation
 from branchtrack.core import lifecycle
 from branchtrack.core.launchers.jobs import UNKNOWN, JobStatus
 from branchtrack.core.records import Launch
-from branchtrack.db import segments
+from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import jobs, launches, queue, withdrawals
-from branchtrack.errors import IllegalTransition
+from branchtrack.db.orders import jobs, launches, queue, withdrawals, workers
+from branchtrack.errors import IllegalTransition, NotFound, NotLive
 from branchtrack.launching import endings
 from branchtrack.launching.clusters import job_files
 
@@ -87,6 +90,38 @@ def run_again(connection: Connection, launch: Launch) -> Launch | None:
         why = f"{jobs.cluster(launch)} runs its job {launch.job} again."
         return continuation.go_on(connection, launch, why)
     return launch
+
+
+def is_silent(database: Database, launch: Launch) -> bool:
+    """Return whether a launch that has begun, or ended, gives no sign of life.
+
+    Both have to be silent, its worker and the process that trains.
+    """
+    if launch.state == "queued":
+        return False
+    if launch.state in lifecycle.LAUNCH_ENDS:
+        return True
+    with database.read() as connection:
+        heard = workers.heard_of(connection, workers.SILENT_AFTER)
+        segment = segments.get(connection, launch.segment_id)
+    is_heard = any(row.name == launch.worker for row in heard)
+    return not is_heard and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE
+
+
+def ask_to_stop(database: Database, launch: Launch) -> None:
+    """Have a cancelled training whose job is over end by a request: no worker is left to do it."""
+    with database.read() as connection:
+        branch = runs.get_branch(connection, launch.branch_id)
+    # It has ended meanwhile, or somebody has continued it: the next look says so.
+    with suppress(NotLive, NotFound):
+        control.submit(
+            database,
+            branch.id,
+            {"kind": "stop"},
+            actor=ACTOR,
+            reason=f"Cancelled by {launch.cancel}.",
+            key=f"cancel-{launch.id}",
+        )
 
 
 def root_id(database: Database, launch: Launch) -> str:

@@ -11,16 +11,21 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import jobs, launches, withdrawals
-from branchtrack.errors import IllegalTransition, InvalidInput
+from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
 from branchtrack.launching.clusters import endings
 from branchtrack.launching.clusters.job_files import INTERRUPTED
 from branchtrack.launching.clusters.watch import current
+
+#: Seconds that a job which was started again waits for its earlier processes to fall silent.
+PATIENCE = 60.0
+_POLL = 0.5
 
 
 def columns(job: str) -> dict[str, str | None]:
@@ -44,10 +49,13 @@ def end_with_parent(every: float = 1.0) -> None:
     threading.Thread(target=watch, name="branchtrack-parent", daemon=True).start()
 
 
-def launch_of_job(database: Database, launch_id: str, job: str) -> Launch | None:
+def launch_of_job(
+    database: Database, launch_id: str, job: str, stop: threading.Event | None = None
+) -> Launch | None:
     """Return the launch that job ``job`` is to carry out now, queued; None if nothing is left.
 
-    ``launch_id`` is the launch that the job was submitted for.
+    ``launch_id`` is the launch that the job was submitted for. A launch that has begun is returned
+    as it is if ``stop`` is set before its processes of an earlier start have fallen silent.
 
     Raises:
         InvalidInput: no cluster carries it out, or its process still trains elsewhere.
@@ -57,6 +65,8 @@ def launch_of_job(database: Database, launch_id: str, job: str) -> Launch | None
         raise InvalidInput("launch", launch_id, "a launch that a cluster carries out")
     if launch.job not in (None, job):
         return None
+    if launch.state != "queued" and not _falls_silent(database, launch, stop or threading.Event()):
+        return launch
     try:
         with database.transaction() as connection:
             return endings.run_again(connection, launches.get(connection, launch.id))
@@ -64,6 +74,35 @@ def launch_of_job(database: Database, launch_id: str, job: str) -> Launch | None
         # Whoever looks after the jobs was faster, and has prepared it.
         again = current(database, launch_id)
         return again if again.state == "queued" else None
+
+
+def note_signal(database: Database, launch_id: str, received: signal.Signals) -> None:
+    """Record which signal a job was sent: its training is sent SIGTERM, whichever it was.
+
+    That reaches every process of a training that has a launcher of its own, as SIGUSR1 would not.
+    """
+    # The signal counts, whether it can be recorded or not.
+    with suppress(StorageError), database.transaction() as connection:
+        launch = launches.get(connection, launch_id)
+        title = jobs.cluster(launch)
+        why = f"{title} job {launch.job} received {received.name}; its training is sent SIGTERM."
+        jobs.note(connection, launch_id, why)
+
+
+def _falls_silent(database: Database, launch: Launch, stop: threading.Event) -> bool:
+    """Wait for the end of what an earlier start of a job has begun; False if ``stop`` is set."""
+    deadline = time.monotonic() + PATIENCE
+    while not endings.is_silent(database, launch):
+        if time.monotonic() > deadline:
+            raise InvalidInput(
+                "launch",
+                launch.id,
+                "a launch whose earlier process has ended",
+                what=f"Launch {launch.id} still trains in a process that its job has lost.",
+            )
+        if stop.wait(_POLL):
+            return False
+    return True
 
 
 def exit_code(database: Database, launch_id: str, *, was_signalled: bool) -> int:

@@ -52,7 +52,6 @@ class Ray:
     where: str
 
     kind = "ray"
-    outlives = True
     takes_jobs_along = True
 
     @classmethod
@@ -191,7 +190,7 @@ class Ray:
         return ClusterUnreachable(
             f"Ray at {self.where} does not answer: {why}.",
             safe="What was submitted goes on.",
-            fix="`ray job list --address=...` says whether its job API is up; it is tried again.",
+            fix="`ray job list --address=...` says whether its job API is up.",
             cluster="ray",
         )
 

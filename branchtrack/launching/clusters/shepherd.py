@@ -106,6 +106,7 @@ class Shepherd:
             self._watch.miss(watched, why, is_gone=now - since > GONE_AFTER)
 
     def _submit(self, cluster: Cluster, launch: Launch, is_due: bool) -> None:
+        before = launch.state
         facts = (self.database, self.config, cluster, launch, self.name)
         if launch.job_state is None:
             launch = submission.submit(*facts)
@@ -115,5 +116,5 @@ class Shepherd:
             return
         if launch.job is not None:
             self._say(f"Launch {launch.id} is job {launch.job} of {jobs.cluster(launch)}")
-        elif launch.error:
+        elif launch.error and launch.state != before:
             self._say(f"Launch {launch.id} {launch.state}: {launch.error}")

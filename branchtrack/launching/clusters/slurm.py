@@ -27,7 +27,6 @@ class Slurm:
     """The Slurm cluster that this machine's commands reach."""
 
     kind = "slurm"
-    outlives = False
     where = ""
     takes_jobs_along = False
 
@@ -161,6 +160,6 @@ def _unreachable(why: str) -> ClusterUnreachable:
     return ClusterUnreachable(
         f"Slurm does not answer: {why}.",
         safe="What was submitted goes on.",
-        fix="`scontrol ping` says whether its controller is up; it is tried again.",
+        fix="`scontrol ping` says whether its controller is up.",
         cluster="slurm",
     )

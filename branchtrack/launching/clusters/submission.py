@@ -84,7 +84,11 @@ def _send(
         job = cluster.submit(order, [lock])
     except LaunchFailed as error:
         job_files.remove(config, launch.id)
-        return endings.refuse(database, launch, error.what)
+        refused = endings.refuse(database, launch, error.what)
+        with database.transaction() as connection:
+            # Nothing is left to be looked for.
+            jobs.drop(connection, refused)
+            return launches.get(connection, launch.id)
     except ClusterUnreachable as error:
         with database.transaction() as connection:
             jobs.postpone(connection, launch, error.what)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from branchtrack.config import Config
 from branchtrack.core import lifecycle
 from branchtrack.core.launchers.jobs import UNKNOWN, JobStatus, is_open, job_name
 from branchtrack.core.records import Launch
-from branchtrack.db import segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import jobs, launches, workers
+from branchtrack.db.orders import jobs, launches
 from branchtrack.errors import IllegalTransition, InvalidInput
 from branchtrack.launching.children import GRACE
 from branchtrack.launching.clusters import endings, job_files
@@ -71,9 +70,9 @@ class Watch:
         for launch in watched:
             name = job_name(endings.root_id(self.database, launch))
             job, state, host = launch.job or "", launch.job_state or UNKNOWN, launch.job_host or ""
-            if is_gone and self._is_silent(launch):
+            if is_gone and endings.is_silent(self.database, launch):
                 self._settle_lost(launch, JobStatus(job, name, UNKNOWN, host, why))
-            else:
+            elif launch.state not in lifecycle.LAUNCH_ENDS:
                 self._record(launch, JobStatus(job, name, state, host, why))
 
     def is_urgent(self, launch: Launch) -> bool:
@@ -85,8 +84,10 @@ class Watch:
         self._record(launch, status)
         has_ended = launch.state in lifecycle.LAUNCH_ENDS
         has_begun = launch.state != "queued" and not has_ended
-        if status.is_over and cluster.outlives and has_begun and not self._is_silent(launch):
+        if status.is_over and has_begun and not endings.is_silent(self.database, launch):
             # Its worker, or who finds both silent, records how it ended.
+            if launch.cancel is not None:
+                endings.ask_to_stop(self.database, launch)
             return
         if status.is_over:
             if not has_ended:
@@ -99,7 +100,8 @@ class Watch:
             self._run_again(launch)
 
     def _settle_lost(self, launch: Launch, status: JobStatus) -> None:
-        self._record(launch, status)
+        # The error of a launch that is lost says why; of another that would be no news.
+        self._record(launch, replace(status, reason=""))
         if launch.state not in lifecycle.LAUNCH_ENDS:
             endings.lose(self.database, self.config, launch, status)
         job_files.remove(self.config, endings.root_id(self.database, launch))
@@ -108,20 +110,10 @@ class Watch:
         with self.database.transaction() as connection:
             jobs.saw(connection, launch, status)
 
-    def _is_silent(self, launch: Launch) -> bool:
-        """Return whether a launch that has begun, or ended, gives no sign of life."""
-        if launch.state == "queued":
-            return False
-        if launch.state in lifecycle.LAUNCH_ENDS:
-            return True
-        with self.database.read() as connection:
-            heard = workers.heard_of(connection, workers.SILENT_AFTER)
-            segment = segments.get(connection, launch.segment_id)
-        is_heard = any(row.name == launch.worker for row in heard)
-        return not is_heard and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE
-
     def _run_again(self, launch: Launch) -> None:
-        # Another was faster, or its process is still heard of: the next look comes soon.
+        if not endings.is_silent(self.database, launch):
+            return
+        # Another was faster: the next look comes soon.
         with suppress(IllegalTransition, InvalidInput), self.database.transaction() as connection:
             present = launches.get(connection, launch.id)
             # What has begun since the question is none that the answer speaks of.

@@ -44,7 +44,7 @@ def resume(node_id: str, body: models.ResumeBody) -> Any:
     database, store = services().database, services().store
     launcher = _launcher(body.on)
     if body.dry_run:
-        return control.preview_launches(database, store, order, **facts)
+        return control.preview_launches(database, store, order, launcher=launcher, **facts)
     launches = control.create_launches(database, store, order, launcher=launcher, **facts)
     with database.read() as connection:
         answers = [payloads_requests.launch(connection, launch) for launch in launches]

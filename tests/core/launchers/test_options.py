@@ -45,6 +45,15 @@ def test_what_could_be_misread_is_refused(words: list[str]) -> None:
     assert caught.value.field == "slurm options"
 
 
+@pytest.mark.parametrize(
+    "words", [["-J", "foo"], ["-Jfoo"], ["--job-name", "foo"], ["--signal", "USR1"]]
+)
+def test_what_is_refused_is_shown_as_it_was_written(words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        options.checked("slurm", ["-p", "main", *words])
+    assert caught.value.value == " ".join(words)
+
+
 @pytest.mark.parametrize("signal", ["--signal=B:USR1@60", "--signal=B:USR1", "--signal=RB:10@90"])
 def test_a_signal_that_reaches_the_script_is_accepted(signal: str) -> None:
     assert options.checked("slurm", [signal]) == [signal]

@@ -44,6 +44,9 @@ def test_of_a_profile_and_of_an_order_the_last_word_counts() -> None:
         ["--resources=a=1;b=2"],
         ["--address=ray://head:10001"],
         ["--address=http://me:secret@head:8265"],
+        ["--address=http://127.0.0.1:99999"],
+        ["--address=http://127.0.0.1:0"],
+        ["--address=http://127.0.0.1:port"],
         ["script.sh"],
     ],
 )
@@ -51,6 +54,30 @@ def test_what_ray_cannot_be_asked_for_is_refused(words: list[str]) -> None:
     with pytest.raises(InvalidInput) as caught:
         options.checked("ray", words)
     assert caught.value.field == "ray options"
+
+
+@pytest.mark.parametrize(
+    "word, allowed",
+    [
+        ("--num-cpus=-1", "a number from 0 to 1,000,000"),
+        ("--memory=8GB", "bytes, or a number with K, M, G or T"),
+        ("--resources=disk=1e9", "names and numbers"),
+        ("--resources=disk=9999999", "a number from 0 to 1,000,000"),
+        ("--address=http://127.0.0.1:99999", "a port from 1 to 65535"),
+    ],
+)
+def test_a_refusal_names_the_option_and_what_it_takes(word: str, allowed: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        options.checked("ray", [word])
+    assert word in caught.value.what and allowed in caught.value.allowed
+
+
+@pytest.mark.parametrize("user", ["me:secret", "secret", "me:se@secret", "me:se/secret"])
+def test_a_password_in_an_address_is_not_shown(user: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        options.checked("ray", [f"--address=http://{user}@head:8265"])
+    assert "--address=http://<redacted>@head:8265" in str(caught.value)
+    assert "secret" not in str(caught.value) + str(caught.value.facts)
 
 
 def test_an_unknown_option_is_answered_with_those_there_are() -> None:

@@ -13,7 +13,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.launchers import profiles
 from branchtrack.core.records import Launch
-from branchtrack.db import segments
+from branchtrack.db import segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import jobs, launches, queue
 from branchtrack.launching.clusters import registry
@@ -81,6 +81,18 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 def look(shepherd: Shepherd) -> Callable[[], None]:
     """Look after the jobs once."""
     return lambda: shepherd.look(at_once=True)
+
+
+@pytest.fixture
+def fall_silent(database: Database) -> Callable[[Launch], None]:
+    """Have the process that trains a launch have given no sign of life for long."""
+
+    def silence(launch: Launch) -> None:
+        with database.transaction() as connection:
+            row = tables.segments.c.id == launch.segment_id
+            connection.execute(tables.segments.update().where(row).values(heartbeat_at=1.0))
+
+    return silence
 
 
 @pytest.fixture

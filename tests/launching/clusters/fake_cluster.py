@@ -17,7 +17,6 @@ class FakeCluster:
     kind: str = "slurm"
     where: str = ""
     takes_jobs_along: bool = False
-    outlives: bool = False
     submitted: dict[str, JobStatus] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     lists: bool = True

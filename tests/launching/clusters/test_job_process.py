@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +15,14 @@ import pytest
 from branchtrack import control
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import segments
+from branchtrack.db import audit, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.errors import InvalidInput
 from branchtrack.launching.clusters import job_process
 from branchtrack.launching.clusters.job_files import INTERRUPTED
 from tests.launching.clusters.fake_cluster import FakeCluster
-from tests.launching.helpers import environment, wait_until
+from tests.launching.helpers import environment, reread, segment_status, wait_until
 
 Order = Callable[..., Launch]
 Claim = Callable[..., Launch]
@@ -50,16 +52,57 @@ def test_a_launch_of_the_homes_workers_is_refused(order: Order, database: Databa
 
 
 def test_a_later_start_goes_on(
-    on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    claim: Claim,
+    fall_silent: Callable[[Launch], None],
+    database: Database,
 ) -> None:
     launch = on_slurm("a")
     look()
     claim(launch)
+    fall_silent(launch)
     again = job_process.launch_of_job(database, launch.id, "1")
     assert again is not None and (again.retry_of, again.state) == (launch.id, "queued")
     claim(again)
     end(database, again, "finished")
     assert job_process.launch_of_job(database, launch.id, "1") is None
+
+
+def test_a_later_start_waits_for_what_still_trains(
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    claim: Claim,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    monkeypatch.setattr(job_process, "PATIENCE", 0.0)
+    with pytest.raises(InvalidInput, match="still trains in a process that its job has lost"):
+        job_process.launch_of_job(database, launch.id, "1")
+    monkeypatch.setattr(job_process, "PATIENCE", 600.0)
+    ends = threading.Event()
+    ends.set()
+    assert job_process.launch_of_job(database, launch.id, "1", ends) == reread(database, launch)
+    assert segment_status(database, launch) == "running"
+
+
+def test_the_signal_that_a_job_received_is_in_the_record(
+    on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    job_process.note_signal(database, launch.id, signal.SIGUSR1)
+    with database.read() as connection:
+        event = [e for e in audit.since(connection, launch.run_id) if e.ref == launch.id][-1]
+        assert audit.first_broken_seq(connection, launch.run_id) is None
+    said = "Slurm job 1 received SIGUSR1; its training is sent SIGTERM."
+    assert (event.reason, event.state) == (said, "running")
 
 
 def test_where_it_runs_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

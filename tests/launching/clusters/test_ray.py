@@ -223,12 +223,15 @@ def test_the_launches_of_a_cluster_that_is_gone_end_with_that_sentence(
     look()
     assert reread(database, begun).state == "starting"
     assert "does not answer" in (reread(database, waiting).job_reason or "")
+    assert "does not answer" not in (reread(database, cancelled).job_reason or "")
     monkeypatch.setattr(shepherds, "GONE_AFTER", -1.0)
     look()
     lost = reread(database, begun)
     assert lost.state == "failed" and lost.job_state == "UNKNOWN"
     assert f"Ray at {ADDRESS} does not answer" in (lost.error or "")
     assert reread(database, cancelled).job_state == "UNKNOWN"
+    # What has ended does not keep that the cluster was silent then.
+    assert lost.job_reason is None and reread(database, cancelled).job_reason is None
     # What has not begun is judged once somebody answers.
     assert reread(database, waiting).state == "queued"
 

@@ -23,6 +23,8 @@ def test_every_kind_has_a_cluster() -> None:
 def test_a_launch_of_an_unknown_kind_has_none(on_slurm: Callable[..., Launch]) -> None:
     launch = on_slurm("a")
     assert isinstance(registry.of_launch(launch), Slurm)
+    launch.launcher.update(kind="ray", options=["--of=another version"])  # type: ignore[union-attr]
+    assert registry.of_launch(launch) is None
     launch.launcher["kind"] = "pbs"  # type: ignore[index]
     assert registry.of_launch(launch) is None
 
@@ -37,5 +39,8 @@ def test_a_machine_without_its_commands_is_told_so(monkeypatch: pytest.MonkeyPat
 def test_a_cluster_that_does_not_answer_is_told_of(fake: FakeCluster) -> None:
     assert registry.check_here("slurm", "gpu") is fake
     fake.is_up = False
-    with pytest.raises(ClusterUnreachable):
+    with pytest.raises(ClusterUnreachable) as caught:
         registry.check_here("slurm", "gpu")
+    # Nothing has been submitted, and nobody tries again.
+    assert "Nothing was ordered" in str(caught.value) and "Order again" in caught.value.fix
+    assert registry.check_here("slurm", "gpu", is_asked=False) is fake

@@ -69,6 +69,17 @@ def test_trouble_is_said_once_and_tried_again(
     assert said[1:] == [f"Launch {launch.id} is job 1 of Slurm"]
 
 
+def test_a_refusal_is_said_once(
+    on_slurm: Order, fake: FakeCluster, database: Database, config: Config
+) -> None:
+    said: list[str] = []
+    launch, fake.refusal = on_slurm("a"), "No such partition."
+    one = Shepherd(database, config, "w", say=said.append, every=0.0)
+    for _ in range(3):
+        one.look(at_once=True)
+    assert said == [f"Launch {launch.id} failed: No such partition."]
+
+
 def test_a_machine_that_is_not_part_of_the_cluster_leaves_it_to_others(
     on_slurm: Order, shepherd: Shepherd, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from branchtrack import control
+from branchtrack import control, processes
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.launchers.jobs import job_name
 from branchtrack.core.records import Launch
 from branchtrack.db import audit, integrity, metrics, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import jobs
+from branchtrack.errors import InvalidInput
 from branchtrack.launching.clusters import job_files
 from branchtrack.launching.clusters.shepherd import Shepherd
 from branchtrack.launching.worker import Worker
@@ -157,6 +159,10 @@ def test_usr1_before_a_limit_makes_a_node(
     until(lambda: is_over(now(launch)))
     assert now(launch).state == "ended" and segment_status(database, launch) == "stopped"
     assert steps_of(database, "limit")[-1] > 0
+    with database.read() as connection:
+        events = [e for e in audit.since(connection, launch.run_id) if e.ref == launch.id]
+    said = f"Slurm job {now(launch).job} received SIGUSR1; its training is sent SIGTERM."
+    assert said in [event.reason for event in events]
     # It may not run again: somebody has to say so.
     assert now(launch).id == launch.id and now(launch).job_state == "FAILED"
 
@@ -237,6 +243,32 @@ def test_a_job_that_dies_without_a_word_is_found(
     assert lost.state == "failed" and segment_status(database, launch) == "failed"
     said = f"Slurm says of job {lost.job} on {lost.job_host}: FAILED (NonZeroExitCode), by squeue."
     assert lost.error == said
+
+
+def test_a_training_whose_worker_was_killed_is_not_lost_while_it_lives(
+    slurm: Slurm,
+    on_slurm: Order,
+    until: Until,
+    now: Now,
+    train: Train,
+    shepherd: Shepherd,
+    database: Database,
+    store: Store,
+) -> None:
+    train(*LONG)
+    launch = on_slurm("orphan")
+    until(lambda: has_trained(database, launch))
+    job = now(launch).job or ""
+    os.kill(int((now(launch).worker or "").split(":")[1]), signal.SIGKILL)
+    until(lambda: now(launch).job_state == "FAILED")
+    shepherd.look(at_once=True)
+    assert now(launch).state == "running" and slurm.state(job) == "FAILED"
+    with pytest.raises(InvalidInput, match="is being trained by process"):
+        control.continue_branch(database, store, launch.branch_id, actor="me")
+    control.cancel_launch(database, launch.id, actor="ann")
+    until(lambda: now(launch).state == "cancelled")
+    assert segment_status(database, launch) == "stopped" and steps_of(database, "orphan")[-1] > 0
+    until(lambda: not processes.is_alive(now(launch).pid or 0))
 
 
 def test_a_node_that_fails_ends_its_launches(

@@ -51,7 +51,7 @@ def test_a_refusal_withdraws_the_branch(
     launch, fake.refusal = on_slurm("a"), "No such partition."
     found = submission.submit(database, config, fake, launch, "w")
     assert (found.state, found.error) == ("failed", "No such partition.")
-    assert is_withdrawn(database, launch)
+    assert is_withdrawn(database, launch) and found.job_state is None
 
 
 @pytest.mark.parametrize("is_accepted", [True, False])

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from branchtrack import control
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
+from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput
 from branchtrack.launching.clusters import watch
 from branchtrack.launching.clusters.shepherd import Shepherd
 from branchtrack.launching.clusters.watch import Watch, current
 from tests.launching.clusters.fake_cluster import FakeCluster
-from tests.launching.helpers import is_withdrawn, reread
+from tests.launching.helpers import is_withdrawn, reread, segment_status
 
 Order = Callable[..., Launch]
 Claim = Callable[..., Launch]
@@ -63,33 +66,67 @@ def test_nothing_is_judged_while_the_cluster_is_silent(
     assert reread(database, launch).state == "queued"
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["failed", "forgotten"])
 def test_a_training_that_outlives_its_job_is_lost_only_when_it_is_silent(
+    is_known: bool,
     on_slurm: Order,
     fake: FakeCluster,
     look: Look,
     claim: Claim,
+    fall_silent: Callable[[Launch], None],
     database: Database,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
 ) -> None:
     launch = on_slurm("a")
     look()
     claim(launch)
-    fake.outlives = True
     fake.say("1", "FAILED")
-    monkeypatch.setattr(Watch, "_is_silent", lambda self, launch: False)
+    fake.lists = fake.knows = is_known
     look()
-    assert reread(database, launch).state not in ("failed", "ended")
-    monkeypatch.setattr(Watch, "_is_silent", lambda self, launch: True)
+    assert reread(database, launch).state == "running"
+    assert segment_status(database, launch) == "running"
+    # Nobody else may train the branch meanwhile.
+    with pytest.raises(InvalidInput):
+        control.continue_branch(database, store, launch.branch_id, actor="me")
+    fall_silent(launch)
     look()
     assert reread(database, launch).state == "failed"
 
 
-def test_a_job_that_waits_after_its_launch_had_begun_runs_again(
+def test_a_cancelled_training_that_has_outlived_its_job_is_asked_to_stop(
     on_slurm: Order, fake: FakeCluster, look: Look, claim: Claim, database: Database
 ) -> None:
     launch = on_slurm("a")
     look()
     claim(launch)
+    fake.say("1", "FAILED")
+    control.cancel_launch(database, launch.id, actor="ann")
+    look()
+    look()
+    with database.read() as connection:
+        (request,) = requests.waiting(connection, launch.segment_id)
+    assert (request.kind, request.reason) == ("stop", "Cancelled by ann.")
+    with database.transaction() as connection:
+        segments.end(connection, launch.segment_id, "stopped", actor="fake")
+    look()
+    assert reread(database, launch).state == "cancelled"
+
+
+def test_a_job_that_waits_after_its_launch_had_begun_runs_again(
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    claim: Claim,
+    fall_silent: Callable[[Launch], None],
+    database: Database,
+) -> None:
+    launch = on_slurm("a")
+    look()
+    claim(launch)
+    look()
+    # What trained before may still be alive.
+    assert current(database, launch.id).id == launch.id
+    fall_silent(launch)
     look()
     again = current(database, launch.id)
     assert again.id != launch.id and (again.state, again.job, again.job_state) == (
@@ -120,6 +157,7 @@ def test_a_training_is_asked_first_and_ended_if_it_does_not_end(
     fake: FakeCluster,
     look: Look,
     claim: Claim,
+    fall_silent: Callable[[Launch], None],
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -134,6 +172,7 @@ def test_a_training_is_asked_first_and_ended_if_it_does_not_end(
     monkeypatch.setattr(watch, "GRACE", -100.0)
     look()
     assert fake.asked[-1] == "cancel 1"
+    fall_silent(launch)
     look()
     assert reread(database, launch).state == "cancelled"
 

@@ -107,7 +107,14 @@ def test_an_order_names_a_profile_of_a_cluster_and_nothing_else(own: Site) -> No
     for bad in ("slurm", "tpu", "-p main", ["-p"], {"kind": "slurm"}):
         resume(own, 422, name="bad", on=bad)
     resume(own, 422, name="bad", launcher={"kind": "slurm"})
+    # Labels choose a worker, and none starts it.
+    for dry_run in (True, False):
+        error = resume(own, 422, name="bad", on="gpu", labels=["big"], dry_run=dry_run)["error"]
+        assert error["field"] == "labels" and "no worker" in str(error)
     node = own.node("main")
+    labelled = {"same": True, "steps": 1, "repeats": 1, "on": "gpu", "labels": ["big"]}
+    refused = post(own, f"/api/v1/nodes/{node}/trials", 422, labelled)
+    assert (refused.json or {})["error"]["field"] == "labels"
     trial = {"same": True, "steps": 1, "repeats": 1, "on": "tpu"}
     post(own, f"/api/v1/nodes/{node}/trials", 422, trial)
     assert branches(own) == before

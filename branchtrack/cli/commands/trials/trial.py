@@ -117,7 +117,7 @@ def trial(
              branchtrack trial demo@100 --aa --repeats 2
     """
     with line.database() as database:
-        order, allowed, reason = _order(database, node, nodes, **options)
+        order, allowed, reason = _order(database, node, nodes, dry_run=dry_run, **options)
         if dry_run:
             _dry_run(line, database, order, reason, as_json)
             return
@@ -157,6 +157,7 @@ def _order(
     priority: int | None,
     labels: str,
     on: str | None,
+    dry_run: bool,
     allow_code_change: bool,
     **options: Any,
 ) -> tuple[TrialOrder, bool, str]:
@@ -175,7 +176,7 @@ def _order(
         command=origins.relocated_command(database, refs[0], script, cwd),
         priority=turn["priority"],
         labels=turn["labels"],
-        launcher=chosen(database, on),
+        launcher=chosen(database, on, dry_run=dry_run),
         **options,
     )
     return order, allow_code_change, reason

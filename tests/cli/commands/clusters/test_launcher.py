@@ -21,8 +21,11 @@ def test_a_profile_is_added_listed_shown_and_removed(call: Call, forked: Forked)
     assert "-pmain -H" in call("launcher", "list").out
     assert "gpu" in call("launcher", "show", "gpu").out
     assert call("launcher", "add", "gpu", "--kind", "slurm").code == 2
+    for deed in ("show", "remove"):
+        assert "The launchers of this home: gpu." in call("launcher", deed, "nope").err
     assert call("launcher", "remove", "gpu").code == 0
-    assert call("launcher", "show", "gpu").code == 2
+    absent = call("launcher", "show", "gpu")
+    assert absent.code == 2 and "This home has no launchers." in absent.err
 
 
 def test_what_is_no_profile_is_refused(call: Call, forked: Forked) -> None:
