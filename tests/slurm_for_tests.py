@@ -90,11 +90,15 @@ class Slurm:
         self.hasten(job)
 
     def hasten(self, job: str) -> None:
-        """Let a requeued job start as soon as there is room."""
+        """Let a requeued job start as soon as there is room.
+
+        That is after the second in which it was killed: slurmd refuses a start in the same.
+        """
         deadline = time.monotonic() + _SECONDS
         while self.state(job) != "PENDING":
             assert time.monotonic() < deadline, self.call("scontrol", "show", "job", job)
             time.sleep(0.1)
+        time.sleep(1.0)
         self.call("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     def state(self, job: str) -> str:
