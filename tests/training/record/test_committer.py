@@ -343,7 +343,7 @@ def test_what_the_disk_never_takes_is_given_up_at_the_end_with_the_reason(
     request = desk.asked()
     desk.commit(1, Answer(request, "done"), kind="final", wait=False)
     assert any("disk is full" in line for line in desk.close())
-    assert desk.committer.lost == "The disk is full." and desk.committer.disk
+    assert desk.committer.lost == "The disk is full." and desk.committer.fails
     found = desk.home.request(request.id)
     assert found.state == "failed" and "disk is full" in (found.error or "")
 
