@@ -21,7 +21,7 @@ from tests.training.homes import Home
 pytestmark = pytest.mark.scenario
 
 #: Uploads during which a training is killed.
-COUNT = int(os.environ.get("BRANCHTRACK_TEST_UPLOADS", "25"))
+COUNT = int(os.environ.get("BRANCHTRACK_TEST_UPLOADS", "15"))
 
 
 def check(home: Home, run: str) -> list[int]:
