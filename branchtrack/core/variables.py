@@ -93,7 +93,7 @@ def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for name, value in sorted(environ.items()):
-        if not _is_followed(name, environ) or _OF_JOBS.get(name) == value:
+        if not _is_followed(name, value, environ):
             continue
         hidden = _SECRET.search(name) or _SECRET_VALUE.search(value) or len(value) > _LONGEST
         if hidden or not value.translate(_BLANKS).isprintable():
@@ -172,7 +172,7 @@ def compare(
     values = {
         name: value
         for name, value in before["values"].items()
-        if name not in chosen and _is_followed(name, environ) and _OF_JOBS.get(name) != value
+        if name not in chosen and _is_followed(name, value, environ)
     }
     secrets = [name for name in before["secrets"] if name not in chosen]
     # Older records have only a list of names.
@@ -189,9 +189,7 @@ def compare(
             sorted(
                 name
                 for name, value in environ.items()
-                if name not in expected
-                and _is_followed(name, environ)
-                and _OF_JOBS.get(name) != value
+                if name not in expected and _is_followed(name, value, environ)
             )
         ),
         missing=tuple(name for name in secrets if name not in environ),
@@ -236,7 +234,9 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
     return parsed
 
 
-def _is_followed(name: str, environ: Mapping[str, str]) -> bool:
+def _is_followed(name: str, value: str, environ: Mapping[str, str]) -> bool:
+    if _OF_JOBS.get(name) == value:
+        return False
     if name in _ARRAYS or (name == "RANK" and "WORLD_SIZE" not in environ):
         return True
     return name not in _OUTSIDE and not name.startswith(_OUTSIDE_PREFIXES)

@@ -187,8 +187,8 @@ def test_each_event_has_the_hash_that_the_one_before_leads_to(tree: Tree) -> Non
         previous = link
 
 
-@pytest.mark.parametrize("config", ["postgres"], indirect=True)
-def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> None:
+def statements_of_two_transactions(tree: Tree) -> list[str]:
+    """What adding three events each in two transactions executes."""
     statements: list[str] = []
 
     def note(*about: Any) -> None:
@@ -201,22 +201,17 @@ def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> No
                 audit.append(
                     connection, tree.run.id, kind="run", ref="x", state="x", actor="someone"
                 )
+    return statements
+
+
+@pytest.mark.parametrize("config", ["postgres"], indirect=True)
+def test_a_transaction_locks_a_run_once_and_the_next_one_again(tree: Tree) -> None:
+    statements = statements_of_two_transactions(tree)
     assert sum("pg_advisory_xact_lock" in statement for statement in statements) == 2
 
 
 def test_a_transaction_looks_up_the_last_event_once_and_goes_on_from_its_own(tree: Tree) -> None:
-    statements: list[str] = []
-
-    def note(*about: Any) -> None:
-        statements.append(about[2])
-
-    event.listen(tree.database.engine, "before_cursor_execute", note)
-    for _ in range(2):
-        with tree.database.transaction() as connection:
-            for _ in range(3):
-                audit.append(
-                    connection, tree.run.id, kind="run", ref="x", state="x", actor="someone"
-                )
+    statements = statements_of_two_transactions(tree)
     assert sum("FROM events" in statement for statement in statements) == 2
     with tree.database.read() as connection:
         assert audit.first_broken_seq(connection, tree.run.id) is None

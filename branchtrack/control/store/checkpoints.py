@@ -34,11 +34,13 @@ def record(
     digests: Collection[str],
     pack: Pack | None,
     others: Sequence[Pack] = (),
+    *,
+    left: str | None = None,
 ) -> bool:
     """Record a checkpoint, and hold off sweeps until the transaction ends.
 
     ``digests`` are those of its tensors, ``pack`` holds all that were `absent`; ``others`` are the
-    packs of other ranks.
+    packs of other ranks, ``left`` as for `nodes.add_checkpoint`.
 
     Returns:
         whether ``pack`` is named: it is not if another process has committed the same tensors
@@ -65,4 +67,5 @@ def record(
         locations=pack.locations if pack else (),
         others=others,
         gone=[name for name in replaced if not store.exists(name)],
+        left=left,
     )

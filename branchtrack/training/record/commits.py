@@ -138,26 +138,14 @@ def store_with(
     while True:
         fresh = missing(database, store, digested)
         pack = store.put(fresh, owner) if fresh else None
-        written = {digest for digest, _ in fresh}
-        with database.transaction() as connection:
-            thinning.share_store(connection)
-            recorded = nodes.packs_of(connection, tensors)
-            gone = {name for name in recorded.values() if not store.exists(name)}
-            if tensors.keys() <= written | recorded.keys() and (
-                pack is None or store.exists(pack.id)
-            ):
-                nodes.add_checkpoint(
-                    connection,
-                    manifest.digest,
-                    manifest.to_json(),
-                    tensor_count=len(manifest.entries),
-                    logical_bytes=manifest.logical_bytes,
-                    pack=(pack.id, pack.nbytes) if pack else None,
-                    locations=pack.locations if pack else (),
-                    gone=gone,
-                    left=left,
-                )
+        try:
+            with database.transaction() as connection:
+                checkpoints.record(connection, store, manifest, tensors.keys(), pack, left=left)
                 return write(connection)
+        except checkpoints.Outdated:
+            # A sweep has removed tensors since they were looked up: they are written again.
+            if pack is not None:
+                store.discard(pack.id)
 
 
 def move_request(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -23,10 +24,8 @@ def test_every_kind_has_a_cluster() -> None:
 def test_a_launch_of_an_unknown_kind_has_none(on_slurm: Callable[..., Launch]) -> None:
     launch = on_slurm("a")
     assert isinstance(registry.of_launch(launch), Slurm)
-    launch.launcher.update(kind="ray", options=["--of=another version"])  # type: ignore[union-attr]
-    assert registry.of_launch(launch) is None
-    launch.launcher["kind"] = "pbs"  # type: ignore[index]
-    assert registry.of_launch(launch) is None
+    for launcher in ({"kind": "ray", "options": ["--of=another version"]}, {"kind": "pbs"}):
+        assert registry.of_launch(replace(launch, launcher=launcher)) is None
 
 
 def test_a_machine_without_its_commands_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from branchtrack.core.records import Request
 from branchtrack.errors import InvalidInput
@@ -22,14 +22,12 @@ from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.ranks.gate import Gate
 from branchtrack.training.record.committer import Point
 from branchtrack.training.record.ranks.joint import JointCommitter
+from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session.ranks import connection
 from branchtrack.training.session.ranks.lead import Lead
 from branchtrack.training.steer import execution
 from branchtrack.training.steer.answers import Answer
 from branchtrack.training.steer.effects import Verdict
-
-if TYPE_CHECKING:
-    from branchtrack.training.session.session import Session
 
 logger = logging.getLogger("branchtrack")
 
@@ -46,10 +44,34 @@ _OF_EACH_RANK = frozenset(("dataset_length", "seed"))
 _EACH_UPDATE = frozenset(("epoch", "metrics"))
 
 
+class LedSession(Protocol):
+    """What `Leading` uses of the session of rank 0."""
+
+    recorder: Recorder | None
+    meets_at_once: bool
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether the loop should end."""
+
+    @property
+    def stop_step(self) -> int | None:
+        """The step at which it is to stop; None for nowhere."""
+
+    def own_branch(self) -> str | None:
+        """Return the name of the branch, unless it is the one that its run began with."""
+
+    def order_of_restart(self) -> dict[str, Any] | None:
+        """Return what other ranks need to restart with this one; None if it does not."""
+
+    def close(self, status: str, error: str | None = None) -> None:
+        """End the segment."""
+
+
 class Leading:
     """What the session of rank 0 does in addition."""
 
-    def __init__(self, lead: Lead, session: Session) -> None:
+    def __init__(self, lead: Lead, session: LedSession) -> None:
         self._lead, self._session = lead, session
         self._closing = threading.Event()
         self._read: dict[int, int] = {}
