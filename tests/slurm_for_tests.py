@@ -51,7 +51,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 JobRequeue=1
-KillWait={kill_wait}
+KillWait=60
 MinJobAge=3600
 ReturnToService=2
 MpiDefault=none
@@ -111,14 +111,14 @@ class Slurm:
 
 
 @contextmanager
-def running(kill_wait: int = 5) -> Iterator[Slurm]:
+def running() -> Iterator[Slurm]:
     """Start a Slurm, and stop it with all of its jobs at the end of the block."""
     # A socket's path may have 107 characters, and munged takes no folder that others can write.
     with tempfile.TemporaryDirectory(
         prefix="slurm-", dir="/tmp", ignore_cleanup_errors=True
     ) as name:
         slurm, daemons = Slurm(Path(name)), list[subprocess.Popen[bytes]]()
-        _configure(slurm, kill_wait)
+        _configure(slurm)
         try:
             for command in _daemons(slurm):
                 daemons.append(_start(slurm, command))
@@ -137,7 +137,7 @@ def running(kill_wait: int = 5) -> Iterator[Slurm]:
                 daemon.wait()
 
 
-def _configure(slurm: Slurm, kill_wait: int) -> None:
+def _configure(slurm: Slurm) -> None:
     for name in ("state", "spool"):
         (slurm.folder / name).mkdir()
     key = slurm.folder / "munge.key"
@@ -151,7 +151,6 @@ def _configure(slurm: Slurm, kill_wait: int) -> None:
         user=getpass.getuser(),
         folder=slurm.folder,
         cpus=CPUS,
-        kill_wait=kill_wait,
     )
     Path(slurm.configuration).write_text(text)
 

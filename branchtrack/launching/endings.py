@@ -23,11 +23,10 @@ from branchtrack.errors import IllegalTransition
 from branchtrack.launching import local_process
 
 _CLEAN = ("finished", "stopped", lifecycle.SUSPENDED)
-#: Exit codes, besides 0, of a process that answered a signal with a node. Python itself ends by
-#: SIGINT after an uncaught KeyboardInterrupt.
-_SIGNALLED = frozenset(
-    [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] + [-signal.SIGINT]
-)
+_ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+#: Exit codes, besides 0, of a process that answered a signal with a node. The signal itself ends it
+#: if it comes again, from a scheduler and from a worker, while the interpreter ends.
+_SIGNALLED = frozenset([*(128 + number for number in _ASKING), *(-number for number in _ASKING)])
 _TRAINED_NOTHING = (
     "The script ended with exit code 0 and trained nothing with branchtrack: it never took up the "
     "branch that it was started for. Have it call branchtrack.start(...), or train() of a "

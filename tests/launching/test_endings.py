@@ -118,6 +118,21 @@ def test_an_end_that_was_recorded_stays(
     assert (again.state, again.exit_code, again.error) == ("ended", 0, None)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(("status", "state"), [("stopped", "ended"), ("running", "failed")])
+def test_a_signal_that_comes_again_at_the_end_of_an_answer_fails_nothing(
+    started: Started,
+    database: Database,
+    config: Config,
+    status: str,
+    state: str,
+    number: signal.Signals,
+) -> None:
+    launch = started(status)
+    ended = endings.record(database, config, "w", launch, -number)
+    assert (ended.state, ended.error is None) == (state, status == "stopped")
+
+
 def crash(database: Database, config: Config, launch: Launch, exit_code: int = -9) -> Launch:
     return endings.record(database, config, "w", launch, exit_code)
 
