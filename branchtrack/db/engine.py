@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -35,6 +35,8 @@ from branchtrack.errors import DatabaseUnreadable, InvalidInput, ReadOnlyHome, S
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
+#: Seconds between two looks whether the other has finished.
+_LOOK_SECONDS = 0.002
 #: Connections of one process at once, and those of them that are kept while nothing uses them.
 _MOST_CONNECTIONS, _KEPT_CONNECTIONS = 50, 5
 #: Seconds after which a connection to a server is tried before it is used again.
@@ -152,7 +154,7 @@ class Database:
             yield
         except (UnicodeEncodeError, OverflowError, DataError) as error:
             raise _not_storable() from error
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.DatabaseError) as error:
             raise _in_our_words(error, self.shown_url) from error
         except PoolTimeout as error:
             raise _kept_waiting(self.shown_url) from error
@@ -268,8 +270,32 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     # The driver would begin late and deferred; see sqlalchemy's notes on pysqlite transactions.
-    writes = connection.get_execution_options().get("branchtrack_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("branchtrack_writes"):
+        _begin_writing(cast(sqlite3.Connection, connection.connection.driver_connection))
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes as soon as no other process has one.
+
+    SQLite itself would look again after up to 100 ms: between the transactions of a process with
+    many writers it would hardly ever find the few moments in which none is open.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_TIMEOUT:.0f}")
 
 
 def _kept_waiting(url: str) -> StorageError:
@@ -299,8 +325,10 @@ def _not_storable() -> InvalidInput:
     )
 
 
-def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:
-    text = str(error.orig or error).strip().splitlines()[0]
+def _in_our_words(
+    error: DatabaseError | sqlite3.DatabaseError, url: str
+) -> StorageError | DatabaseUnreadable:
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     if "file is not a database" in text:
         return DatabaseUnreadable(
             f"{url} is not a database.",

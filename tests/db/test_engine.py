@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event, Thread
 
 import pytest
@@ -153,3 +154,37 @@ def test_who_waits_for_too_long_is_told_so(
         with pytest.raises(StorageError, match="busy"):
             pool.submit(write).result()
     write()
+
+
+def test_a_writer_looks_by_itself_whether_another_process_has_finished(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 5.0)
+    other = Database(sqlite_database.url)
+    looks: list[float] = []
+
+    def look(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            writing.close()
+
+    with ExitStack() as writing:
+        writing.enter_context(other.transaction())
+        monkeypatch.setattr(engine.time, "sleep", look)
+        with sqlite_database.transaction() as connection:
+            connection.execute(runs.update().values(name="new"))
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 5000
+    assert len(looks) == 3 and max(looks) < 0.02
+    other.close()
+
+
+def test_a_database_that_is_kept_from_writers_is_told_in_our_words(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
+    other = Database(sqlite_database.url)
+    with other.transaction(), pytest.raises(StorageError, match="is locked") as caught:
+        with sqlite_database.transaction():
+            pass
+    assert "Another process is holding the database" in caught.value.fix
+    other.close()
