@@ -26,6 +26,7 @@ TESTED_VERSIONS = {
     "numpy": "2.4.6",
 }
 TESTED_THREADS = (1, 2)
+TESTED_PROCESSES = (1, 2)
 TESTED_DEVICE = "cpu"
 TESTED_SYSTEM = ("Linux", "x86_64")
 #: The certificate of each verdict in words.
@@ -128,8 +129,9 @@ def untested(
     if not all(component in system for component in TESTED_SYSTEM):
         reasons.append(f"platform {system} (tested: {' '.join(TESTED_SYSTEM)})")
     processes = int(now.get("world_size") or 1)
-    if processes > 1:
-        reasons.append(f"{processes} processes (tested: 1)")
+    if processes not in TESTED_PROCESSES:
+        counts = " and ".join(map(str, TESTED_PROCESSES))
+        reasons.append(f"{processes} processes (tested: {counts})")
     return [*reasons, *_differing(now, then), *uncovered]
 
 

@@ -33,6 +33,7 @@ _IGNORED = "Exception ignored in"
 #: launcher then.
 _OF_RANK = re.compile(r"^\[rank\d+\]: ?")
 _OF_LAUNCHER = "ChildFailedError"
+_LAUNCHER_LOGS = re.compile(r"^[EIW]\d{4} \S+ \d+ \S*torch/distributed/elastic/")
 #: What branchtrack itself notes in a log: it is no reason for an end.
 _NOTED = "branchtrack: "
 
@@ -119,7 +120,10 @@ def reason_in_log(log: Path, limit: int = 2000) -> str:
     """
     lines = _lines(log)
     own = refusal_lines.parse_refusal(lines)
-    return own or _last_lines([line for line in lines if not line.startswith(_NOTED)], limit)
+    of_script = [
+        line for line in lines if not (line.startswith(_NOTED) or _LAUNCHER_LOGS.match(line))
+    ]
+    return own or _last_lines(of_script, limit)
 
 
 def refusal(log: Path) -> str:

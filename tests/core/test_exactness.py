@@ -141,7 +141,7 @@ def test_nothing_lies_outside_of_where_the_tests_run() -> None:
         ({"device": "NVIDIA H100"}, "device NVIDIA H100 (tested: cpu)"),
         ({"threads": 8}, "8 threads (tested: 1 and 2)"),
         ({"platform": "macOS-15-arm64"}, "platform macOS-15-arm64 (tested: Linux x86_64)"),
-        ({"world_size": 2}, "2 processes (tested: 1)"),
+        ({"world_size": 4}, "4 processes (tested: 1 and 2)"),
     ],
 )
 def test_what_lies_outside_of_the_tests_is_named(change: dict[str, Any], told: str) -> None:

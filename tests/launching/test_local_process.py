@@ -44,13 +44,14 @@ def test_of_several_processes_the_error_of_the_one_that_failed_is_the_reason(
         "[rank1]: Traceback (most recent call last):\n"
         '[rank1]:   File "train.py", line 3, in <module>\n'
         "[rank1]: ValueError: no such data\n"
-        "E1130 20:32:00 failed (exitcode: 1) local_rank: 1\n"
+        "E1130 20:32:00.034000 3730 .venv/torch/distributed/elastic/multiprocessing/api.py:1002] "
+        "failed (exitcode: 1) local_rank: 1\n"
         "Traceback (most recent call last):\n"
         '  File "run.py", line 1, in main\n'
         "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n"
         "train.py FAILED\n"
     )
-    assert local_process.reason_in_log(log).startswith("ValueError: no such data")
+    assert local_process.reason_in_log(log) == "ValueError: no such data"
     log.write_text(log.read_text().partition("E1130")[2].partition("\n")[2])
     assert "ChildFailedError" in local_process.reason_in_log(log)
 

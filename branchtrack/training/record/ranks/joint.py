@@ -16,7 +16,7 @@ clean but files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from branchtrack.control.store import checkpoints
 from branchtrack.core.records import Change, Node, TensorLocation
 from branchtrack.db.storage import packs
 from branchtrack.errors import BranchtrackError, CheckpointError, StorageError
-from branchtrack.training.ranks.channel import Channel
+from branchtrack.training.ranks.channel import Channel, Over
 from branchtrack.training.record import commits
 from branchtrack.training.record.committer import Committer, Flight, Point
 from branchtrack.training.state import shares
@@ -130,8 +130,9 @@ def compared(
     own: commits.Digested,
     layouts: dict[str, Layout],
     recorded: Manifest,
-) -> commits.Digested:
-    """Return the state of all ranks to compare with a recorded one; rank 0 calls it.
+) -> tuple[commits.Digested, JointState]:
+    """Return the state of all ranks to compare with a recorded one, and what each holds of it;
+    rank 0 calls it.
 
     The bytes of others are not here: a sharded tensor whose pieces are the recorded ones is the
     recorded one, any other has no digest that a whole tensor has.
@@ -148,7 +149,46 @@ def compared(
         is_same = all(stored.get(piece) == digest for piece, digest in now.items())
         other = hashlib.sha256("".join(now.values()).encode()).hexdigest()
         digests[name] = wholes[name] if is_same and name in wholes else other
-    return joint.manifest(digests), own[1]
+    return (joint.manifest(digests), own[1]), joint
+
+
+def order(
+    channel: Channel, key: str, attempt: int, joint: JointState, absent: Collection[str]
+) -> dict[int, list[str]]:
+    """Order every rank to write what the store lacks of its part; return the digests by rank."""
+    holders = joint.holders
+    assigned: dict[int, list[str]] = {rank: [] for rank in range(channel.size)}
+    for digest in sorted(absent):
+        assigned[holders[digest]].append(digest)
+    orders = {str(rank): listed for rank, listed in assigned.items()}
+    channel.post(f"{key}/write", [attempt, orders])
+    return assigned
+
+
+def pack_of(
+    channel: Channel, store: Store, key: str, attempt: int, rank: int, *, over: Over | None = None
+) -> Pack:
+    """Return the pack that another rank has written in an attempt.
+
+    Raises:
+        StorageError: it could not write it, or wrote it into another store. RankLost: as
+        `Channel.wait`.
+    """
+    answer = channel.wait(
+        f"{key}/pack/{rank}", rank, over=over, fits=lambda key, answer: answer[0] == attempt
+    )
+    told = answer[1]
+    if "error" in told:
+        raise StorageError(f"Rank {rank}: {told['error']}", path=told["path"])
+    pack = pack_from_json(told)
+    if not store.exists(pack.id):
+        where = store.describe(pack.id)
+        raise StorageError(
+            f"Rank {rank} has written {where}, which is not there for rank 0: all ranks need "
+            "one store.",
+            path=where,
+        )
+    return pack
 
 
 class JointCommitter(Committer):
@@ -227,40 +267,22 @@ class JointCommitter(Committer):
         self, flight: Flight, joint: JointState, own: Mapping[str, TensorBytes]
     ) -> list[Pack]:
         """Have every rank write what the store lacks of its part; return the packs."""
-        holders = joint.holders
         with self._database.read() as connection:
-            absent = checkpoints.absent(connection, self._store, holders.keys())
-        assigned: dict[int, list[str]] = {rank: [] for rank in range(self._channel.size)}
-        for digest in sorted(absent):
-            assigned[holders[digest]].append(digest)
+            absent = checkpoints.absent(connection, self._store, joint.holders.keys())
         flight.attempts += 1
-        orders = {str(rank): listed for rank, listed in assigned.items()}
-        self._channel.post(f"commit/{flight.number}/write", [flight.attempts, orders])
+        key, attempt = f"commit/{flight.number}", flight.attempts
+        assigned = order(self._channel, key, attempt, joint, absent)
         with self._recorder.off_database():
             fresh = [(digest, own[digest]) for digest in assigned[0]]
             flight.pack = self._store.put(fresh, self._owner) if fresh else None
-            packs = [flight.pack] if flight.pack is not None else []
-            for rank in self._channel.others:
-                packs += self._pack_of(flight, rank) if assigned[rank] else []
-        return packs
-
-    def _pack_of(self, flight: Flight, rank: int) -> list[Pack]:
-        key, attempt = f"commit/{flight.number}/pack/{rank}", flight.attempts
-        answer = self._channel.wait(
-            key, rank, over=self._is_over, fits=lambda key, answer: answer[0] == attempt
-        )
-        told = answer[1]
-        if "error" in told:
-            raise StorageError(f"Rank {rank}: {told['error']}", path=told["path"])
-        pack = pack_from_json(told)
-        if not self._store.exists(pack.id):
-            where = self._store.describe(pack.id)
-            raise StorageError(
-                f"Rank {rank} has written {where}, which is not there for rank 0: all ranks need "
-                "one store.",
-                path=where,
-            )
-        return [pack]
+            return [
+                *([] if flight.pack is None else [flight.pack]),
+                *(
+                    pack_of(self._channel, self._store, key, attempt, rank, over=self._is_over)
+                    for rank in self._channel.others
+                    if assigned[rank]
+                ),
+            ]
 
     def _whole_digests(
         self, joint: JointState, own: Mapping[str, TensorBytes], written: Sequence[Pack]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from branchtrack import processes
@@ -104,23 +104,44 @@ class PartCommitter:
         self._known = {(e.name, writings[e.name]): e.digest for e in manifest.entries}
         part = joint.Part(manifest.entries, snapshot.layouts, snapshot.state)
         channel.post(f"commit/{number}/part/{rank}", part.to_json())
-        order, done = f"commit/{number}/write", f"commit/{number}/done"
-        answer, attempt = f"commit/{number}/pack/{rank}", 0
-        while True:
-            key, told = channel.wait_for_any([done, order], 0, fits=_after(attempt, done))
-            if key == done:
-                return channel.forget(answer)
-            attempt = told[0]
-            if wanted := told[1][str(rank)]:
-                channel.post(answer, [attempt, self._write(wanted, tensors)])
+        carry_out_orders(channel, self._store, self._owner, f"commit/{number}", tensors)
 
-    def _write(self, wanted: list[str], tensors: Mapping[str, TensorBytes]) -> dict[str, Any]:
-        """Write tensors, by digest, as a pack, and return the answer to rank 0."""
-        try:
-            fresh = [(digest, tensors[digest]) for digest in wanted]
-            return joint.pack_to_json(self._store.put(fresh, self._owner))
-        except Exception as error:
-            return joint.error_to_json(error)
+
+def carry_out_orders(
+    channel: Channel,
+    store: Store,
+    owner: Mapping[str, str],
+    key: str,
+    tensors: Mapping[str, TensorBytes],
+) -> None:
+    """Write what rank 0 orders of this rank's tensors, by digest, until it says that it is done.
+
+    Raises:
+        RankLost: rank 0 says nothing more.
+    """
+    answer, attempt = f"{key}/pack/{channel.rank}", 0
+    order, done = f"{key}/write", f"{key}/done"
+    while True:
+        last, told = channel.wait_for_any([done, order], 0, fits=_after(attempt, done))
+        if last == done:
+            return channel.forget(answer)
+        attempt = told[0]
+        if wanted := told[1][str(channel.rank)]:
+            channel.post(answer, [attempt, _written(store, owner, wanted, tensors)])
+
+
+def _written(
+    store: Store,
+    owner: Mapping[str, str],
+    wanted: Sequence[str],
+    tensors: Mapping[str, TensorBytes],
+) -> dict[str, Any]:
+    """Write tensors, by digest, as a pack, and return the answer to rank 0."""
+    try:
+        fresh = [(digest, tensors[digest]) for digest in wanted]
+        return joint.pack_to_json(store.put(fresh, owner))
+    except Exception as error:
+        return joint.error_to_json(error)
 
 
 def _after(attempt: int, done: str) -> Fits:

@@ -24,7 +24,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import processes
-from branchtrack.checkpoints.manifest import Manifest
+from branchtrack.checkpoints.manifest import Manifest, TensorBytes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness
 from branchtrack.core.exactness import Trial
@@ -37,7 +37,7 @@ from branchtrack.training.ranks.channel import Channel
 from branchtrack.training.ranks.models import group_size
 from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point
-from branchtrack.training.record.ranks import joint
+from branchtrack.training.record.ranks import joint, rebuilt
 from branchtrack.training.session.base import Base, UnrecordedSession, origin, reshuffles
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
@@ -215,49 +215,76 @@ class ReplaySession(UnrecordedSession):
     def _compare(self, point: Point) -> tuple[str, dict[str, Any] | None]:
         """Return the digest that training reached, and how its state differs from the node's."""
         channel = self._channel
-        self._compared += 1
         if channel is not None and not channel.leads:
-            return self._compare_part(channel, point)
-        snapshot = snapshots.capture(point.live, point.extra(), Buffers())
-        digested = commits.digests(snapshot)
+            self._post_part(channel, point)
+            digest, difference = channel.wait(f"compared/{self._compared}", 0)
+            return digest, difference
         settings = {**point.live.fixed, **apply.read_all(point.live)}
         plan = self._plan
-        if channel is not None:
-            recorded = Manifest.from_json(plan.stored.manifest)
-            digested = joint.compared(channel, self._compared, digested, snapshot.layouts, recorded)
+        digested, groups, _ = self._captured(point)
         difference = state_diff.first(
-            self.store, plan.stored, plan.target, digested, settings, snapshot.param_groups
+            self.store, plan.stored, plan.target, digested, settings, groups
         )
         if channel is not None:
             channel.post(f"compared/{self._compared}", [digested[0].digest, difference])
         return digested[0].digest, difference
 
-    def _compare_part(self, channel: Channel, point: Point) -> tuple[str, dict[str, Any] | None]:
-        """Give rank 0 what this rank holds, and return what that made of it."""
+    def _captured(
+        self, point: Point
+    ) -> tuple[commits.Digested, list[dict[str, Any]], joint.JointState | None]:
+        """Return the state that training reached, its groups, and of several ranks who holds it."""
+        snapshot = snapshots.capture(point.live, point.extra(), Buffers())
+        digested = commits.digests(snapshot)
+        if self._channel is None:
+            return digested, snapshot.param_groups, None
+        self._compared += 1
+        recorded = Manifest.from_json(self._plan.stored.manifest)
+        whole, held = joint.compared(
+            self._channel, self._compared, digested, snapshot.layouts, recorded
+        )
+        return whole, snapshot.param_groups, held
+
+    def _post_part(self, channel: Channel, point: Point) -> dict[str, TensorBytes]:
+        """Give rank 0 what this rank holds, and return its tensors by digest."""
+        self._compared += 1
         snapshot = shares.capture(point.live, point.extra(), Buffers(), channel.rank)
-        entries = commits.digests(snapshot)[0].entries
-        part = joint.Part(entries, snapshot.layouts, snapshot.state)
+        manifest, tensors = commits.digests(snapshot)
+        part = joint.Part(manifest.entries, snapshot.layouts, snapshot.state)
         channel.post(f"compared/{self._compared}/{channel.rank}", part.to_json())
-        digest, difference = channel.wait(f"compared/{self._compared}", 0)
-        return digest, difference
+        return tensors
 
     def _rebuild(self, point: Point) -> None:
         """Store the state if it is the recorded one, and exit; else note its digest.
 
         The final node may have been captured later in its step, after the evaluation of an epoch.
         """
-        snapshot = snapshots.capture(point.live, point.extra(), Buffers())
-        digested = commits.digests(snapshot)
-        if digested[0].digest == self._plan.target.state_digest:
-            commits.restore(self._database, self.store, digested, self._plan.target, self.actor)
+        target, channel = self._plan.target, self._channel
+        if channel is not None and not channel.leads:
+            tensors = self._post_part(channel, point)
+            digest = channel.wait(f"compared/{self._compared}", 0)
+            if digest == target.state_digest:
+                rebuilt.take_part(channel, self._database, self.store, tensors)
+        else:
+            digested, _, held = self._captured(point)
+            digest = digested[0].digest
+            if digest != target.state_digest:
+                Path(self._trial.reached).write_text(digest)
+            if channel is not None:
+                channel.post(f"compared/{self._compared}", digest)
+            if digest == target.state_digest:
+                self._restore(digested, held)
+        is_same = digest == target.state_digest
+        if is_same or target.kind != "final":
             self._over = True
             self._database.close()
-            leave(0)
-        Path(self._trial.reached).write_text(digested[0].digest)
-        if self._plan.target.kind != "final":
-            self._over = True
-            self._database.close()
-            leave(1)
+            leave(0 if is_same else 1)
+
+    def _restore(self, digested: commits.Digested, held: joint.JointState | None) -> None:
+        database, store, target = self._database, self.store, self._plan.target
+        if self._channel is None or held is None:
+            commits.restore(database, store, digested, target, self.actor)
+        else:
+            rebuilt.restore(self._channel, database, store, digested, held, target, self.actor)
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:
         """Write the certificate, and exit."""
