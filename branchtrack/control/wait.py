@@ -10,11 +10,11 @@ from branchtrack.control.text import local_actor
 from branchtrack.core import lifecycle
 from branchtrack.core.interventions import awaited_by
 from branchtrack.core.preconditions import awaited_words
-from branchtrack.core.records import Request
+from branchtrack.core.records import Request, Segment
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.notices.listener import Subscription
-from branchtrack.errors import NotAnswered, NotLive
+from branchtrack.errors import NotAnswered, NotLive, StorageError
 
 #: Seconds between two looks, and while the database tells of each move of the request.
 _POLL, _LISTENING_POLL = 0.05, 0.25
@@ -50,15 +50,15 @@ def _wait(
 ) -> Request:
     deadline = time.monotonic() + timeout
     while True:
-        with database.read() as connection:
-            request = requests.get(connection, request_id)
-            is_over = request.state in lifecycle.REQUEST_ENDS
-            if is_over or request.state == "proposed" or request.segment_id is None:
-                segment, following = None, None
-            else:
-                following = successor(connection, request)
-                segment = segments.get(connection, following or request.segment_id)
-        if is_over:
+        try:
+            request, segment, following = _look(database, request_id)
+        except StorageError as error:
+            # The request is recorded: the database may answer again.
+            if time.monotonic() > deadline:
+                raise _unreadable(request_id, timeout, error) from error
+            time.sleep(_LISTENING_POLL)
+            continue
+        if request.state in lifecycle.REQUEST_ENDS:
             return request
         if segment is None:
             if watch is not None:
@@ -79,6 +79,28 @@ def _wait(
             return _gone(database, request, status)
         _check_time(request, deadline, timeout)
         subscription.rest(_POLL, _LISTENING_POLL)
+
+
+def _look(database: Database, request_id: str) -> tuple[Request, Segment | None, str | None]:
+    """Return a request, the segment that is to answer it, and that if it is another's successor."""
+    with database.read() as connection:
+        request = requests.get(connection, request_id)
+        is_over = request.state in lifecycle.REQUEST_ENDS
+        if is_over or request.state == "proposed" or request.segment_id is None:
+            return request, None, None
+        following = successor(connection, request)
+        return request, segments.get(connection, following or request.segment_id), following
+
+
+def _unreadable(request_id: str, timeout: float, error: StorageError) -> NotAnswered:
+    return NotAnswered(
+        f"Request {request_id} is recorded, and its answer could not be read within {timeout:g} s: "
+        f"{error.what}",
+        safe="It stays recorded and is carried out, or has been.",
+        fix="Look again once the database answers: `branchtrack requests RUN` lists it.",
+        request=request_id,
+        waited=timeout,
+    )
 
 
 def _check_time(request: Request, deadline: float, timeout: float) -> None:

@@ -16,8 +16,8 @@ LOST_AFTER = 10.0
 #: The same if its process is seen to be gone: another one of that host's name may have its own
 #: processes (containers), so that a fresh heartbeat counts for more.
 GONE_AFTER = 2.5
-#: And if it is seen to be there: a database held by another process may block its heartbeat.
-SILENT_AFTER = 35.0
+#: And if it is seen to be there: a database held by other processes may block its heartbeat.
+SILENT_AFTER = 90.0
 #: Seconds of silence after which a worker's launches are those of any other.
 WORKER_SILENT_AFTER = 10.0
 

@@ -87,7 +87,7 @@ def add_checkpoint(
         "created_at": time.time(),
     }
     insert = upsert(connection, checkpoints).values(**row)
-    restored = {"thinned": left, "stored_bytes": insert.excluded.stored_bytes}
+    restored = {name: insert.excluded[name] for name in row if name not in ("digest", "created_at")}
     connection.execute(
         insert.on_conflict_do_update(
             index_elements=["digest"], set_=restored, where=checkpoints.c.thinned.is_not(None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Semaphore, Thread
 
 import pytest
+from sqlalchemy import Connection
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
@@ -16,6 +20,7 @@ from branchtrack.db.schema import open_database
 from branchtrack.errors import (
     NotAnswered,
     NotLive,
+    StorageError,
 )
 from tests.control.samples import SET_LR
 from tests.db.notices.ears import listening
@@ -72,6 +77,31 @@ def test_who_waits_for_a_process_that_ended_is_told(database: Database, store: S
         control.wait(database, request.id, timeout=5)
     with database.read() as connection:
         assert requests.get(connection, request.id).state == "expired"
+
+
+def test_a_database_that_fails_while_somebody_waits_is_asked_again(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree(database, store)
+    request = control.submit(database, "demo", SET_LR, actor="me")
+    read, fails = database.read, iter((True, False, True))
+
+    @contextmanager
+    def failing() -> Iterator[Connection]:
+        with read() as connection:
+            if next(fails, False):
+                raise StorageError("The connection was ended.")
+            yield connection
+
+    monkeypatch.setattr(database, "read", failing)
+    with pytest.raises(NotAnswered, match="still be carried out"):
+        control.wait(database, request.id, timeout=0.5)
+    fails = itertools.repeat(True)
+    with pytest.raises(
+        NotAnswered, match="is recorded, and its answer could not be read"
+    ) as caught:
+        control.wait(database, request.id, timeout=0.5)
+    assert "The connection was ended." in str(caught.value)
 
 
 def test_who_waits_on_postgres_is_woken_by_the_answer(

@@ -10,6 +10,7 @@ from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.db import nodes
 from branchtrack.db.storage import thinning
+from branchtrack.errors import CheckpointError
 
 
 class Outdated(Exception):
@@ -44,7 +45,7 @@ def record(
 
     Returns:
         whether ``pack`` is named: it is not if another process has committed the same tensors
-        meanwhile, and is then to be discarded.
+        meanwhile, or if the state is stored in other pieces, and is then to be discarded.
 
     Raises:
         Outdated: a sweep has removed tensors that were not `absent` before; nothing was recorded.
@@ -52,6 +53,8 @@ def record(
     packs = [*([pack] if pack else ()), *others]
     written = {location.digest for each in packs for location in each.locations}
     thinning.share_store(connection)
+    if _is_stored_otherwise(connection, store, manifest.digest, digests):
+        return False
     recorded = nodes.packs_of(connection, digests)
     is_complete = set(digests) <= written | recorded.keys()
     if not is_complete or not all(store.exists(each.id) for each in packs):
@@ -69,3 +72,17 @@ def record(
         gone=[name for name in replaced if not store.exists(name)],
         left=left,
     )
+
+
+def _is_stored_otherwise(
+    connection: Connection, store: Store, digest: str, digests: Collection[str]
+) -> bool:
+    """Return whether a state is there whole, as other tensors than those given.
+
+    One number of ranks holds it in other pieces than another.
+    """
+    try:
+        stored = nodes.checkpoint(connection, digest).locations.keys()
+    except CheckpointError:
+        return False
+    return stored != set(digests) and not absent(connection, store, stored)

@@ -75,17 +75,15 @@ class JointState:
 
     @property
     def holders(self) -> dict[str, int]:
-        """The first rank that holds each tensor, by digest."""
+        """The first rank that holds each tensor that the manifest names, by digest."""
         holders: dict[str, int] = {}
+        pieces = self.pieces
         for rank, part in enumerate(self.parts):
             for entry in part.entries:
-                holders.setdefault(entry.digest, rank)
+                # A rank may have no rows of a sharded tensor.
+                if entry.nbytes or entry.name not in pieces:
+                    holders.setdefault(entry.digest, rank)
         return holders
-
-    @property
-    def elsewhere(self) -> dict[str, Any]:
-        """The digests that only other ranks hold, without content."""
-        return {digest: None for digest, rank in self.holders.items() if rank}
 
     @property
     def pieces(self) -> dict[str, list[tuple[int, Entry]]]:
@@ -261,7 +259,8 @@ class JointCommitter(Committer):
         with self._recorder.off_database():
             manifest = joint.manifest(self._whole_digests(joint, digested[1], packs))
         others = [pack for pack in packs if pack is not flight.pack]
-        self._record(flight, (manifest, digested[1] | joint.elsewhere), others)
+        held: dict[str, Any] = {digest: digested[1].get(digest) for digest in joint.holders}
+        self._record(flight, (manifest, held), others)
 
     def _packs_of_all(
         self, flight: Flight, joint: JointState, own: Mapping[str, TensorBytes]

@@ -79,6 +79,7 @@ class Leading:
         #: Whether rank 0 is at a control point.
         self.is_meeting = False
         self._progress = -1, False, time.monotonic()
+        self._next_group: dict[str, str] | None = None
 
     @property
     def channel(self) -> Channel:
@@ -146,8 +147,10 @@ class Leading:
         self.is_meeting = True
         restart = self._session.order_of_restart()
         if restart is not None:
-            restart["group"] = connection.next_group()
-            os.environ.update(restart["group"])
+            # A Trainer has a second meeting before it ends: all have to go to the same group.
+            self._next_group = self._next_group or connection.next_group()
+            restart["group"] = self._next_group
+            os.environ.update(self._next_group)
         self._lead.go(
             step,
             held=held,

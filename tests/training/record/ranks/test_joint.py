@@ -52,7 +52,12 @@ def test_each_tensor_is_written_by_the_first_rank_that_holds_it() -> None:
     shared = entry("loop/order", b"same")
     state = JointState([of_rank(0, 0, 3, shared), of_rank(1, 3, 5, shared)])
     assert state.holders[shared.digest] == 0
-    assert set(state.elsewhere) == {entry("", WHOLE[12:]).digest}
+    assert state.holders[entry("", WHOLE[12:]).digest] == 1
+
+
+def test_what_a_rank_has_no_rows_of_is_no_tensor() -> None:
+    state = JointState([of_rank(0, 0, 5), of_rank(1, 5, 5)])
+    assert set(state.holders) == {e.digest for e in state.manifest({}).entries}
 
 
 class Told:

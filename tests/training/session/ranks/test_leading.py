@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -77,3 +78,35 @@ def test_nothing_is_verified_of_a_rank_that_has_said_nothing(said: Any) -> None:
 def test_what_rank_0_itself_found_ineffective_stays_so() -> None:
     own = verdict("ineffective")
     assert leading._agreed(own, 1, None) is own
+
+
+class Said:
+    """Stands for rank 0's side of meetings."""
+
+    channel = None
+
+    def __init__(self) -> None:
+        self.groups: list[dict[str, str]] = []
+
+    def go(self, step: int, *, restart: dict[str, Any], **how: Any) -> None:
+        """Keep the group that all restart in."""
+        self.groups.append(restart["group"])
+
+
+class Rewinding:
+    """Stands for a session that restarts."""
+
+    def order_of_restart(self) -> dict[str, Any]:
+        """Return what others need for it."""
+        return {"launch": "l", "request": "r"}
+
+
+def test_all_meetings_before_a_restart_lead_to_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE"):
+        monkeypatch.setenv(name, "")
+    said = Said()
+    led = leading.Leading(said, Rewinding())  # type: ignore[arg-type]
+    for step in (4, 5):
+        led.go(step, ends=True, evaluates=False, commits=False, held=False, alike=False)
+    assert said.groups[0] == said.groups[1]
+    assert said.groups[1]["MASTER_PORT"] == os.environ["MASTER_PORT"]
