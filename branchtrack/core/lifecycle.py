@@ -17,7 +17,7 @@ LOST_AFTER = 10.0
 #: processes (containers), so that a fresh heartbeat counts for more.
 GONE_AFTER = 2.5
 #: And if it is seen to be there: a database held by other processes may block its heartbeat.
-SILENT_AFTER = 90.0
+SILENT_AFTER = 55.0
 #: Seconds of silence after which a worker's launches are those of any other.
 WORKER_SILENT_AFTER = 10.0
 

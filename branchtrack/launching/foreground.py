@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from branchtrack import permissions
 from branchtrack.config import Config
@@ -17,7 +18,7 @@ from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments
 from branchtrack.db.orders import launches, withdrawals
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import LaunchFailed, StorageError
 from branchtrack.launching.worker import POLL, RECOVER_EVERY, Worker
 
 Watch = Callable[[Launch, Segment], None]
@@ -40,25 +41,37 @@ def run_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
 def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
     looked = time.monotonic()
     while True:
-        worker.look()
-        with worker.database.read() as connection:
-            launch = launches.get(connection, launch_id)
-            if withdrawals.is_withdrawn(connection, launch):
-                return launch
-            segment = segments.get(connection, launch.segment_id)
-            repeated = launches.repeated_by(connection, launch_id)
-        watch(launch, segment)
-        if launch.state in LAUNCH_ENDS:
-            if repeated is None:
-                return launch
-            launch_id = repeated.id
-            continue
-        if launch.state == "queued":
-            worker.claim(launch_id)
-        elif time.monotonic() - looked > RECOVER_EVERY:
-            looked = time.monotonic()
-            worker.recover(launch_id)
+        with _patiently(worker):
+            worker.look()
+            with worker.database.read() as connection:
+                launch = launches.get(connection, launch_id)
+                if withdrawals.is_withdrawn(connection, launch):
+                    return launch
+                segment = segments.get(connection, launch.segment_id)
+                repeated = launches.repeated_by(connection, launch_id)
+            watch(launch, segment)
+            if launch.state in LAUNCH_ENDS:
+                if repeated is None:
+                    return launch
+                launch_id = repeated.id
+                continue
+            if launch.state == "queued":
+                worker.claim(launch_id)
+            elif time.monotonic() - looked > RECOVER_EVERY:
+                looked = time.monotonic()
+                worker.recover(launch_id)
         time.sleep(POLL)
+
+
+@contextmanager
+def _patiently(worker: Worker) -> Iterator[None]:
+    """Bear a database that fails while something trains: that goes on meanwhile."""
+    try:
+        yield
+    except StorageError as error:
+        if not worker.children:
+            raise
+        worker.say_once(f"{error} Trying again.")
 
 
 def run_launches(worker: Worker, launch_ids: Sequence[str], watch: Watch) -> list[Launch]:
@@ -78,16 +91,17 @@ def _watch_launches(worker: Worker, launch_ids: Sequence[str], watch: Watch) -> 
     looked = time.monotonic()
     ended: dict[str, Launch] = {}
     while True:
-        worker.look()
-        for launch_id in launch_ids:
-            if launch_id not in ended:
-                _carry_on(worker, launch_id, watch, ended)
-        if len(ended) == len(launch_ids):
-            return [ended[launch_id] for launch_id in launch_ids]
-        if time.monotonic() - looked > RECOVER_EVERY:
-            looked = time.monotonic()
+        with _patiently(worker):
+            worker.look()
             for launch_id in launch_ids:
-                worker.recover(launch_id)
+                if launch_id not in ended:
+                    _carry_on(worker, launch_id, watch, ended)
+            if len(ended) == len(launch_ids):
+                return [ended[launch_id] for launch_id in launch_ids]
+            if time.monotonic() - looked > RECOVER_EVERY:
+                looked = time.monotonic()
+                for launch_id in launch_ids:
+                    worker.recover(launch_id)
         time.sleep(POLL)
 
 

@@ -7,6 +7,7 @@ that it runs. It must not know what a training process does, nor decide what to 
 from __future__ import annotations
 
 import itertools
+import logging
 import socket
 import subprocess
 import threading
@@ -41,6 +42,8 @@ from branchtrack.launching import (
 from branchtrack.launching.children import Child
 from branchtrack.launching.clusters.shepherd import Shepherd
 from branchtrack.launching.leases import BEAT_EVERY, Leases
+
+logger = logging.getLogger("branchtrack")
 
 #: Seconds between two looks at the queue and at the children.
 POLL = 0.2
@@ -89,8 +92,8 @@ class Worker:
         running; `shutdown.stop_children` ends them.
 
         Raises:
-            StorageError: the database failed, with ``once`` or ``only``; without them the worker
-            retries.
+            StorageError: the database failed, with ``once`` or ``only`` and nothing that trains;
+            otherwise the worker retries.
         """
         patient = not once and only is None
         self._offers_slots = only is None
@@ -115,9 +118,10 @@ class Worker:
                 if not (patient or started or ended or self.children):
                     break
             except BranchtrackError as error:
-                if not patient:
+                # What trains goes on, and its end has to be recorded.
+                if not (patient or self.children):
                     raise
-                self._say_once(f"{error} Trying again.")
+                self.say_once(f"{error} Trying again.")
                 stop.wait(1.0)
             stop.wait(POLL)
         if not self.children:
@@ -148,7 +152,15 @@ class Worker:
             if launch is None:
                 return None
             trust.check(self.config)
-            start = starts.prepare(connection, launch, slots=self.slots, home=self.config.home)
+            start, why = None, ""
+            try:
+                start = starts.prepare(connection, launch, slots=self.slots, home=self.config.home)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                # Any worker would fail at it again: the others in the queue must not wait for it.
+                logger.exception("branchtrack cannot prepare launch %s.", launch.id)
+                why = f"{type(error).__name__}: {error}"
+        if start is None:
+            return self._record_end(launch, None, f"It cannot be prepared: {why}.")
         log = local_process.log_path(self.config, launch.id)
         try:
             child_environment.log_differences(start.compared, self.config, log)
@@ -202,7 +214,7 @@ class Worker:
                 workers.leave(connection, self.name)
         except BranchtrackError as error:
             # It is forgotten because it is silent.
-            self._say_once(str(error))
+            self.say_once(str(error))
         self._next_beat = 0.0
 
     def describe(self, launch: Launch) -> str:
@@ -327,7 +339,7 @@ class Worker:
         self._finishing = threading.Thread(target=work, name="branchtrack uploads", daemon=True)
         self._finishing.start()
 
-    def _say_once(self, text: str) -> None:
+    def say_once(self, text: str) -> None:
         """Report a condition once, when it begins, however often it is retried."""
         if text != self._last_condition:
             self._last_condition = text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import LaunchFailed, StorageError
 from branchtrack.launching import foreground
 from branchtrack.launching.worker import Worker
 from tests.launching.helpers import ROOT, reread, segment_status, wait_until
@@ -37,6 +38,27 @@ def test_who_looks_on_sees_every_state(
     states = list(dict.fromkeys(state for state, _status, _step in seen))
     assert states == ["queued", "running", "ended"]
     assert seen[-1][1:] == ("finished", 8)
+
+
+@pytest.mark.parametrize("run", ["run_launch", "run_launches"])
+def test_a_database_that_fails_while_it_trains_is_tried_again(
+    run: str, train: Train, order: Order, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("--steps", "3", "--seconds", "0.1")
+    launch, get = order("next"), launches.get
+    fails = iter([True])
+
+    def failing(*arguments: Any) -> Launch:
+        if worker.children and next(fails, False):
+            raise StorageError("The connection was ended.")
+        return get(*arguments)
+
+    monkeypatch.setattr(launches, "get", failing)
+    if run == "run_launch":
+        ended = foreground.run_launch(worker, launch.id, ignore)
+    else:
+        (ended,) = foreground.run_launches(worker, [launch.id], ignore)
+    assert ended.state == "ended" and next(fails, None) is None
 
 
 def test_a_launch_that_another_worker_has_is_only_watched(

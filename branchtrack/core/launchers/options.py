@@ -30,7 +30,7 @@ _OURS = {
     "--usage": "",
     "--version": "-V",
 }
-_SIGNAL = re.compile(r"([RB]*:)?[A-Za-z0-9]+(@\d+)?")
+_SIGNAL = re.compile(r"([RB]*:)?(?!((SIG)?(KILL|STOP)|9|19)(@|$))[A-Z0-9]+(@\d+)?", re.IGNORECASE)
 
 
 def checked(kind: str, options: Sequence[str]) -> list[str]:

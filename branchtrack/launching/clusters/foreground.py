@@ -13,6 +13,7 @@ from branchtrack.core.launchers.jobs import SUBMITTING, is_open
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments
 from branchtrack.db.orders import withdrawals
+from branchtrack.errors import StorageError
 from branchtrack.launching.clusters.shepherd import Shepherd
 from branchtrack.launching.clusters.watch import current
 
@@ -41,14 +42,24 @@ def follow(
 
     A job that runs again is followed into the launch that goes on. ``watch`` is called at every
     look for each that has not ended; what it raises leaves the jobs to go on.
+
+    Raises:
+        StorageError: the database failed before any of them was submitted.
     """
+    launches: list[Launch] = []
     while True:
-        shepherd.look()
-        launches = [current(shepherd.database, launch_id) for launch_id in launch_ids]
-        for launch in launches:
-            _show(shepherd, launch, watch)
-        if all(map(_is_over, launches)):
-            return launches
+        try:
+            shepherd.look()
+            launches = [current(shepherd.database, launch_id) for launch_id in launch_ids]
+            for launch in launches:
+                _show(shepherd, launch, watch)
+            if all(map(_is_over, launches)):
+                return launches
+        except StorageError as error:
+            # The jobs go on meanwhile.
+            if all(launch.job is None for launch in launches):
+                raise
+            shepherd.say_once(f"{error} Trying again.")
         time.sleep(_POLL)
 
 

@@ -109,7 +109,21 @@ def exit_code(database: Database, launch_id: str, *, was_signalled: bool) -> int
     """Return the exit code of a job, by the launch that it carried out at last.
 
     It is `INTERRUPTED` if a signal has ended a training that can go on, 1 if the launch failed.
+
+    Raises:
+        StorageError: the database could not be read for `PATIENCE` seconds.
     """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _exit_code(database, launch_id, was_signalled=was_signalled)
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL)
+
+
+def _exit_code(database: Database, launch_id: str, *, was_signalled: bool) -> int:
     launch = current(database, launch_id)
     if launch.state == "failed":
         return 1

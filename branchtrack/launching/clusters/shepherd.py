@@ -95,9 +95,13 @@ class Shepherd:
             self._next_question = time.monotonic() + self.every
             if isinstance(error, ClusterUnreachable):
                 self._miss(cluster, watched, error.what)
-            if error.what != self._last_said:
-                self._last_said = error.what
-                self._say(f"{error} Trying again.")
+            self.say_once(f"{error} Trying again.")
+
+    def say_once(self, text: str) -> None:
+        """Report trouble once, when it begins, however often it is met."""
+        if text != self._last_said:
+            self._last_said = text
+            self._say(text)
 
     def _miss(self, cluster: Cluster, watched: Sequence[Launch], why: str) -> None:
         now = time.monotonic()

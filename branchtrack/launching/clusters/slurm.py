@@ -19,8 +19,9 @@ from branchtrack.launching.clusters.cluster import JobOrder
 #: Seconds for an answer; a submission may wait for the scheduler.
 _PATIENCE, _SUBMISSION = 20.0, 90.0
 _NEEDED = ("sbatch", "squeue", "scancel")
-#: What no job inherits: the database is in a file, and the job's launch is its own.
-_PRIVATE = (DATABASE_VARIABLE, LAUNCH_VARIABLE)
+#: What no job inherits: the database is in a file, and the job's launch is its own. A launch is one
+#: job, and its script answers the signal: sbatch would take other options from the environment.
+_PRIVATE = (DATABASE_VARIABLE, LAUNCH_VARIABLE, "SBATCH_ARRAY_INX", "SBATCH_SIGNAL")
 
 
 class Slurm:

@@ -59,7 +59,10 @@ def test_a_signal_that_reaches_the_script_is_accepted(signal: str) -> None:
     assert options.checked("slurm", [signal]) == [signal]
 
 
-@pytest.mark.parametrize("signal", ["--signal=USR1@60", "--signal=R:USR1", "--signal=B:"])
+@pytest.mark.parametrize(
+    "signal",
+    ["--signal=USR1@60", "--signal=R:USR1", "--signal=B:", "--signal=B:kill@60", "--signal=B:9"],
+)
 def test_a_signal_that_would_not_is_refused_with_the_way_to_say_it(signal: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         options.checked("slurm", [signal])

@@ -10,6 +10,7 @@ from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.errors import StorageError
 from branchtrack.launching.clusters import foreground
 from branchtrack.launching.clusters.shepherd import Shepherd
 from tests.launching.clusters.fake_cluster import FakeCluster
@@ -65,3 +66,24 @@ def test_what_the_watcher_raises_leaves_the_job(
     with pytest.raises(KeyboardInterrupt):
         foreground.follow(quick, [on_slurm("a").id], interrupted)
     assert not [question for question in fake.asked if question.startswith("cancel")]
+
+
+def test_a_database_that_fails_is_tried_again_once_there_are_jobs(
+    on_slurm: Order, fake: FakeCluster, quick: Shepherd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, look = on_slurm("a"), Shepherd.look
+    fails = iter([True, False, True])
+
+    def failing(self: Shepherd) -> None:
+        should_fail = next(fails, None)
+        if should_fail:
+            raise StorageError("The connection was ended.")
+        if should_fail is None:
+            fake.say("1", "CANCELLED", "")
+        look(self)
+
+    monkeypatch.setattr(Shepherd, "look", failing)
+    with pytest.raises(StorageError):
+        foreground.follow(quick, [launch.id], lambda shown, segment: None)
+    (ended,) = foreground.follow(quick, [launch.id], lambda shown, segment: None)
+    assert ended.state == "failed" and next(fails, None) is None

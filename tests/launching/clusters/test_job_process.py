@@ -18,7 +18,7 @@ from branchtrack.core.records import Launch
 from branchtrack.db import audit, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.errors import InvalidInput
+from branchtrack.errors import InvalidInput, StorageError
 from branchtrack.launching.clusters import job_process
 from branchtrack.launching.clusters.job_files import INTERRUPTED
 from tests.launching.clusters.fake_cluster import FakeCluster
@@ -148,6 +148,30 @@ def test_a_signal_before_training_leaves_the_launch_to_the_next_start(
     assert job_process.exit_code(database, launch.id, was_signalled=True) == INTERRUPTED
     control.cancel_launch(database, launch.id, actor="ann")
     assert job_process.exit_code(database, launch.id, was_signalled=True) == 0
+
+
+def test_a_job_waits_for_the_database_to_say_how_it_ended(
+    on_slurm: Order,
+    fake: FakeCluster,
+    look: Look,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch, current = on_slurm("a"), job_process.current
+    look()
+    fails = iter([True, True])
+
+    def failing(database: Database, launch_id: str) -> Launch:
+        if next(fails, False):
+            raise StorageError("The connection was ended.")
+        return current(database, launch_id)
+
+    monkeypatch.setattr(job_process, "current", failing)
+    assert job_process.exit_code(database, launch.id, was_signalled=True) == INTERRUPTED
+    fails = iter([True, True, True])
+    monkeypatch.setattr(job_process, "PATIENCE", 0.0)
+    with pytest.raises(StorageError):
+        job_process.exit_code(database, launch.id, was_signalled=True)
 
 
 #: A script that starts what ends with it, and is killed.

@@ -301,6 +301,22 @@ def test_a_launch_that_is_given_retries_gets_another_job(
     assert now(launch).state == "ended"
 
 
+def test_options_of_the_environment_make_no_other_job_of_a_launch(
+    slurm: Slurm,
+    on_slurm: Order,
+    until: Until,
+    now: Now,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SBATCH_ARRAY_INX", "1-2")
+    monkeypatch.setenv("SBATCH_SIGNAL", "KILL@60")
+    launch = on_slurm("alone", "--hold")
+    until(lambda: now(launch).job)
+    shown = slurm.call("scontrol", "show", "job", now(launch).job or "")
+    assert "ArrayTaskId" not in shown and "KILL" not in shown
+    slurm.call("scancel", now(launch).job or "")
+
+
 def test_what_sbatch_refuses_leaves_nothing_but_the_reason(
     slurm: Slurm, on_slurm: Order, shepherd: Shepherd, now: Now, database: Database
 ) -> None:
