@@ -124,11 +124,13 @@ class Comparison:
         """Return what the process needs in addition to the present environment."""
         return {**self.given_back, **self.replaced, **self.assigned}
 
-    def as_dict(self) -> dict[str, list[str]]:
-        """Return the JSON form: only names."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form: only names, but the values of what was chosen, which another start
+        of the launch needs.
+        """
         parts = ("given_back", "replaced", "added", "missing", "changed")
         names = {part: sorted(getattr(self, part)) for part in parts}
-        return {**names, "given": sorted(self.assigned)}
+        return {**names, "given": dict(self.assigned)}
 
     def sentences(self) -> list[str]:
         """Return a line on each part that a user should know of."""

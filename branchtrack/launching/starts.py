@@ -21,9 +21,7 @@ from branchtrack.launching import child_environment, devices, processes, rebuilt
 
 @dataclass(frozen=True)
 class Start:
-    """A start as prepared; ``facts`` are recorded with the launch.
-
-    Of variables that is only the names, but for those chosen for it: another start needs them.
+    """A start as prepared; ``facts`` are recorded with the launch, see `variables.Comparison`.
 
     ``before`` is a command that runs the recorded one when it is done, see `rebuilt_start`.
     """
@@ -59,7 +57,7 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
     )
     changes = nodes.get(connection, launch.fork_node_id).changes
     declared = {change.name: change.after for change in changes}
-    facts = {**compared.as_dict(), **order, **({"slot": sorted(slot)} if slot else {})}
+    facts = {**order, **compared.as_dict(), **({"slot": sorted(slot)} if slot else {})}
     return Start(
         entry_point=entry_point,
         compared=compared,
