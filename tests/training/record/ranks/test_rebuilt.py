@@ -20,7 +20,8 @@ from tests.matrices import some
 from tests.training import several
 from tests.training.homes import Home
 
-KINDS = ("ddp", "fsdp", "trainer")
+#: Sharded, and replicated.
+KINDS = ("fsdp", "trainer")
 
 
 @pytest.fixture(params=some(KINDS, "fsdp"))
