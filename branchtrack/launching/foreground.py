@@ -65,7 +65,7 @@ def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
 
 @contextmanager
 def _patiently(worker: Worker) -> Iterator[None]:
-    """Bear a database that fails while something trains: that goes on meanwhile."""
+    """Tolerate a database that fails while something trains, which goes on meanwhile."""
     try:
         yield
     except StorageError as error:
